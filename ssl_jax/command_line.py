@@ -1,0 +1,67 @@
+"""How the commands start and how they fail: a user's mistake is one sentence and exit status 1, never a traceback."""
+
+import difflib
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from absl import app, flags
+
+PACKAGE = str(Path(__file__).parent)
+CONFIGS = str(Path(__file__).parent.parent / "configs")
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags, calls `main()` and exits with its status."""
+
+    def parse(argv):
+        try:
+            return flags.FLAGS(argv)
+        except (flags.Error, ValueError, AttributeError, TypeError, KeyError, OSError) as error:
+            _refuse(_explain(error))
+
+    def guarded(argv):
+        if len(argv) > 1:
+            _refuse(f"{argv[1]!r} is not a flag; write every option as --name=value")
+        try:
+            sys.exit(main())
+        except ValueError as error:
+            # An error that this project raised is meant for the user; any other ValueError is a defect to be seen.
+            origin = traceback.extract_tb(error.__traceback__)[-1].filename
+            if origin.startswith((PACKAGE, CONFIGS)):
+                _refuse(str(error))
+            raise
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _refuse(sentence: str) -> None:
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _explain(error: BaseException) -> str:
+    """An error of flag parsing as one sentence; for an unknown config key, with the nearest one that exists."""
+    text = str(error)
+    asked = next((word for word in sys.argv if word.startswith("--config.")), None)
+    unknown = re.search(r"['\"]?config\.([\w.]+)['\"]?", text) if "config." in text else None
+    config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
+    if config is None or not (asked or unknown):
+        return text
+    known = _keys(config)
+    for word in sys.argv:
+        name = word.removeprefix("--config.").split("=")[0]
+        if word.startswith("--config.") and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean --config.{nearest[0]}?" if nearest else f"; its keys are {', '.join(sorted(known))}"
+            return f"The config has no key {name!r}{hint}"
+    return text
+
+
+def _keys(config, prefix: str = "") -> list[str]:
+    keys = []
+    for name, value in config.items():
+        keys += _keys(value, f"{prefix}{name}.") if hasattr(value, "items") else [prefix + name]
+    return keys

@@ -1,0 +1,139 @@
+"""Batches of a source: in shuffled order for training, in source order for evaluation.
+
+Batch k is a pure function of (seed, k), for any number of processes and workers, so that resuming is setting k.
+"""
+
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+
+import grain
+import numpy as np
+
+from ssl_jax.data.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """The endless sequence of this process's blocks of the global batches.
+
+    All rows are shuffled anew for each epoch and the epochs are joined end to end: every epoch visits every row exactly
+    once, and the batch that crosses the end of one may hold a row twice. Of global batch k, the process gets the
+    contiguous block of positions [p B / n, (p + 1) B / n).
+
+    A batch holds the numeric arrays of the source, stacked (strings stay behind), and
+    `index` int32 [b], the position in the GLOBAL batch, from which randomness per example is derived, and
+    `row` int32 [b], the row number in the source.
+
+    Args:
+      source: where rows come from.
+      batch_size: rows of the global batch, B.
+      seed: of the order of rows.
+      process_index: this process, p.
+      process_count: number of processes, n.
+      workers: processes that read ahead for `iterate`; 0 reads ahead in a thread, best for data in memory.
+      shuffle: False keeps the order of the source.
+
+    Raises:
+      ValueError: the processes do not divide the batch, it is larger than the source, or the source has an array
+        `index` or `row` of its own.
+
+    >>> from ssl_jax.data.sources import load
+    >>> batches = Batches(load("digits", "train"), batch_size=256, seed=0)
+    >>> batches[7]["image"].shape
+    (256, 8, 8, 1)
+    """
+
+    source: Source
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    process_index: int = 0
+    process_count: int = 1
+    workers: int = 0
+    shuffle: bool = True
+
+    def __post_init__(self):
+        if self.batch_size < 1 or self.batch_size % self.process_count:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a positive multiple of the {self.process_count} processes; each "
+                f"of them takes an equal block of the batch"
+            )
+        if self.batch_size > len(self.source):
+            raise ValueError(
+                f"batch_size {self.batch_size} exceeds the {len(self.source)} rows of {self.source.name}; expected at "
+                f"most one epoch, so that no batch is sure to hold a row twice"
+            )
+        if not 0 <= self.process_index < self.process_count:
+            raise ValueError(f"process_index {self.process_index} is not in [0, {self.process_count})")
+        _refuse_reserved(self.source, "index", "row")
+
+    def __getitem__(self, k: int) -> dict[str, np.ndarray]:
+        """This process's block of global batch k >= 0."""
+        return self._read(self._blocks[k])
+
+    def iterate(self, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """Batches from number `start` on, for ever, read ahead; close the iterator to end the workers."""
+        return _read_ahead(self._blocks[start:].map(self._read), self.workers)
+
+    @cached_property
+    def _blocks(self) -> grain.MapDataset:
+        """Row numbers int64 [b] of each of this process's blocks."""
+        rows = grain.MapDataset.range(len(self.source))
+        if self.shuffle:
+            rows = rows.seed(self.seed).shuffle()
+        # Process p's block of global batch k is block k n + p of all the blocks of B / n rows.
+        blocks = rows.repeat().batch(self.batch_size // self.process_count)
+        return blocks[self.process_index :: self.process_count]
+
+    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        index = np.arange(len(rows), dtype=np.int32) + np.int32(self.process_index * len(rows))
+        return _numeric(self.source.rows(rows)) | {"index": index, "row": rows.astype(np.int32)}
+
+
+def sequential(source: Source, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """All rows once, in the order of the source, read ahead in a thread.
+
+    Every batch has `batch_size` rows, so that jit compiles once: the last is filled with copies of the last row.
+
+    Args:
+      source: where rows come from.
+      batch_size: rows of a batch.
+
+    Yields:
+      the numeric arrays of the source, stacked, and `mask` bool [batch_size], False for the copies.
+
+    Raises:
+      ValueError: batch_size is not positive, or the source has an array `mask` of its own.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; expected a positive number of rows")
+    _refuse_reserved(source, "mask")
+
+    def read(k: int) -> dict[str, np.ndarray]:
+        rows = np.arange(k * batch_size, (k + 1) * batch_size)
+        batch = _numeric(source.rows(np.minimum(rows, len(source) - 1)))
+        return batch | {"mask": rows < len(source)}
+
+    return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(read))
+
+
+def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> Iterator[dict[str, np.ndarray]]:
+    """Iterates over batches, two ahead."""
+    dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
+    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    iterator = iter(dataset)
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
+
+
+def _refuse_reserved(source: Source, *names: str) -> None:
+    taken = sorted(set(names) & set(source[0]))
+    if taken:
+        raise ValueError(f"{source.name} has an array {taken[0]!r}, a name that batches use themselves; rename it")
+
+
+def _numeric(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: array for key, array in arrays.items() if array.dtype.kind in "biufc"}

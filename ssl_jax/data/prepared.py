@@ -1,0 +1,105 @@
+"""Data prepared by TensorFlow Datasets as array_record, read without TensorFlow."""
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class TfdsSource:
+    """A split of a prepared data set; features without a fixed shape are left out, except images."""
+
+    name: str
+    builder: Any
+    split: str
+
+    @property
+    def varies(self) -> bool:
+        """Whether its images are of many sizes."""
+        return "image" in self._keys and None in self.builder.info.features["image"].shape
+
+    @property
+    def num_classes(self) -> int | None:
+        return self.builder.info.features["label"].num_classes if "label" in self._keys else None
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        from tensorflow_datasets.decode import SkipDecoding
+
+        if "label" not in self._keys:
+            return None
+        decoders = {"image": SkipDecoding()} if "image" in self._keys else None
+        return np.array([x["label"] for x in self.builder.as_data_source(self.split, decoders=decoders)], np.int32)
+
+    @cached_property
+    def _examples(self) -> Sequence:
+        return self.builder.as_data_source(self.split)
+
+    @cached_property
+    def _keys(self) -> list[str]:
+        shapes = {key: feature.shape for key, feature in self.builder.info.features.items()}
+        return [k for k, shape in shapes.items() if k == "image" or isinstance(shape, tuple) and None not in shape]
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        example = self._examples[i]
+        return {key: np.asarray(example[key], np.int32 if key == "label" else None) for key in self._keys}
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return gather(self, ids)
+
+
+def load(rest: str, split: str) -> TfdsSource:
+    """The source of a spec `tfds:NAME[/CONFIG][:VERSION][?data_dir=DIR]`; `rest` is what follows the first colon.
+
+    Args:
+      rest: without a version, the newest that is there is read; without a directory, TFDS_DATA_DIR, else
+        ~/tensorflow_datasets is searched.
+      split: a split of the data set, or a slice of one, such as "train[:10%]".
+
+    Raises:
+      ValueError: the data are not prepared, have no such split, or their images are not uint8 [H, W, C] or labels no classes.
+    """
+    dataset, _, folder = rest.partition("?data_dir=")
+    root = Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    name, _, version = dataset.partition(":")
+    versions = [file.parent for file in (root / name).glob(f"{version or '*.*.*'}/dataset_info.json")]
+    try:
+        import tensorflow_datasets as tfds
+
+        newest = max(versions, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+        builder = tfds.builder_from_directory(newest, file_format="array_record")
+    except ImportError as error:
+        raise ValueError(f"tfds:{rest} needs tensorflow-datasets; pip install tensorflow-datasets") from error
+    except ValueError as error:  # no version there, or one prepared in another file format
+        raise ValueError(
+            f"tfds:{rest} is not prepared as array_record in {root}; where TensorFlow is installed, run "
+            f"`tfds build {name} --file_format=array_record --data_dir={root}` once, or say where the data are with "
+            f"tfds:{dataset}?data_dir=DIR or the environment variable TFDS_DATA_DIR"
+        ) from error
+    if re.sub(r"\[.*", "", split) not in builder.info.splits:
+        raise ValueError(f"tfds:{rest} has no split {split!r}; expected one of {', '.join(builder.info.splits)}")
+    features = dict(builder.info.features.items())
+    image, label = features.get("image"), features.get("label")
+    if image is not None and (len(image.shape) != 3 or image.np_dtype != np.uint8):
+        dtype = np.dtype(image.np_dtype)
+        raise ValueError(f"`image` of tfds:{rest} is {dtype} {list(image.shape)}; expected uint8 [H, W, C]")
+    if label is not None and not isinstance(label, tfds.features.ClassLabel):
+        raise ValueError(f"`label` of tfds:{rest} is {label}; expected a class label, that is one integer an example")
+    return TfdsSource(f"tfds:{rest}/{split}", builder, split)
+
+
+def gather(source, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows read one by one in threads: OpenCV decodes and resizes without holding the interpreter's lock."""
+    with ThreadPoolExecutor() as threads:
+        examples = list(threads.map(source.__getitem__, map(int, ids)))
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}

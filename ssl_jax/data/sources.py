@@ -1,0 +1,262 @@
+"""Sources: random-access sequences of dicts of NumPy arrays, each named by one string.
+
+    digits                          scikit-learn's handwritten digits, 8 x 8 x 1; 1,437 train, 360 test
+    synthetic, synthetic:32x1000    coloured shapes, SIZExCOUNT for each of train, validation and test
+    npz:DIR                         DIR/<split>.npz, arrays of equal length; their names are the batch keys
+    tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
+                                    name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
+
+An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, which every source may lack.
+"""
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ssl_jax.data import prepared, synthetic
+
+
+class Source(Protocol):
+    """A random-access sequence of examples.
+
+    Attributes:
+      name: spec and split, as in "digits/train"; messages use it.
+      num_classes: number of classes; None without labels.
+      labels: int32 [N] in row order, read without decoding images; None without labels.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def num_classes(self) -> int | None: ...
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        """Example i: arrays without a batch axis."""
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Examples `ids` int64 [n], stacked: arrays [n, ...]."""
+
+
+def load(spec: str, split: str, *, canvas: int | None = None) -> Source:
+    """The source that `spec` names.
+
+    Args:
+      spec: one of the forms at the head of this module.
+      split: "train", "test" or "validation", where the source has it.
+      canvas: side S in pixels to which every image is resized, squashing its aspect ratio, so that images of many sizes
+        form batches; `size` int32 [2], their (height, width) before that, is added, to sample crops in.
+
+    Raises:
+      ValueError: unknown source or split, missing or malformed data, images that vary in size without a canvas.
+
+    >>> load("digits", "train")[0]["image"].shape
+    (8, 8, 1)
+    """
+    prefix, _, rest = spec.partition(":")
+    if prefix not in _LOADERS:
+        near = difflib.get_close_matches(prefix, _LOADERS, n=1)
+        forms = ", ".join(form for _, form in _LOADERS.values())
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Unknown data source {spec!r}; expected one of {forms}{meant}")
+    if canvas is not None and canvas < 1:
+        raise ValueError(f"config.data.canvas is {canvas}; expected a side in pixels, or None")
+    source = _LOADERS[prefix][0](rest, split)
+    if canvas is not None:
+        return Canvas(source, canvas)
+    if getattr(source, "varies", False):
+        raise ValueError(
+            f"The images of {source.name} vary in size; set config.data.canvas to the side, such as 256, to which they "
+            f"are resized to form batches"
+        )
+    return source
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """Rows of arrays [N, ...] in memory; `from_arrays` makes one."""
+
+    name: str
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return self.arrays.get("label")
+
+    @cached_property
+    def num_classes(self) -> int | None:
+        return None if self.labels is None else int(self.labels.max()) + 1
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return {key: array[i] for key, array in self.arrays.items()}
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return {key: array[ids] for key, array in self.arrays.items()}
+
+
+def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySource:
+    """A checked source of arrays in memory.
+
+    Args:
+      arrays: arrays [N, ...] by batch key; `image` uint8 [N, H, W, C]; `label` integers [N], which become int32.
+      name: what messages call it.
+
+    Raises:
+      ValueError: unequal lengths, no rows, images of another rank or dtype, labels that are not integers [N].
+
+    >>> len(from_arrays({"image": np.zeros((5, 8, 8, 1), np.uint8)}))
+    5
+    """
+    lengths = {key: len(array) if array.ndim else None for key, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or None in lengths.values():
+        raise ValueError(f"The arrays of {name} have lengths {lengths}; expected one equal number of rows")
+    if 0 in lengths.values():
+        raise ValueError(f"{name} is empty; expected at least one row")
+    image, label = arrays.get("image"), arrays.get("label")
+    if image is not None and (image.ndim != 4 or image.dtype != np.uint8):
+        raise ValueError(f"`image` of {name} is {image.dtype} {list(image.shape)}; expected uint8 [N, H, W, C]")
+    if label is not None:
+        if label.ndim != 1 or label.dtype.kind not in "iu":
+            raise ValueError(f"`label` of {name} is {label.dtype} {list(label.shape)}; expected integers [N]")
+        arrays = arrays | {"label": label.astype(np.int32)}
+    return ArraySource(name, arrays)
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """A source with its images resized to [side, side, C], and their (height, width) before that under `size`."""
+
+    source: Source
+    side: int
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        import cv2
+
+        example, side = self.source[i], self.side
+        height, width, channels = example["image"].shape
+        # A side that shrinks is averaged, which antialiases; one that grows is interpolated.
+        image = cv2.resize(example["image"], (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).reshape(side, side, channels)
+        return example | {"image": image, "size": np.array([height, width], np.int32)}
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return prepared.gather(self, ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """The rows `ids` int64 [n] of a source."""
+
+    source: Source
+    ids: np.ndarray
+
+    name = property(lambda self: f"{len(self)} rows of {self.source.name}")
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: None if self.source.labels is None else self.source.labels[self.ids])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return self.source[self.ids[i]]
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.rows(self.ids[ids])
+
+
+def hold_out(source: Source, amount: float | int, *, seed: int) -> tuple[Subset, Subset]:
+    """Holds rows out of a source, to tune choices on: returns (kept, held), disjoint, each in source order.
+
+    With labels, every class gives its share of the held rows, up to one row.
+
+    Args:
+      source: the source to split.
+      amount: rows to hold out: a count (int), or a fraction of all rows (float in (0, 1)).
+      seed: of the choice.
+
+    Raises:
+      ValueError: either part would be empty.
+
+    >>> kept, held = hold_out(load("digits", "train"), 0.1, seed=0)
+    >>> len(kept), len(held)
+    (1293, 144)
+    """
+    total = len(source)
+    count = round(amount * total) if isinstance(amount, float) else amount
+    if not 0 < count < total:
+        raise ValueError(
+            f"Holding out {amount} of {source.name} leaves a part empty; expected a count below its {total} rows, or a "
+            f"fraction in (0, 1)"
+        )
+    order = np.random.default_rng(seed).permutation(total)
+    if source.labels is not None:
+        # A row's quantile within its class: the first rows by quantile hold every class in its proportion.
+        labels, quantile = source.labels[order], np.empty(total)
+        for label in np.unique(labels):
+            size = np.sum(labels == label)
+            quantile[labels == label] = (np.arange(size) + 0.5) / size
+        order = order[np.argsort(quantile, kind="stable")]
+    return Subset(source, np.sort(order[count:])), Subset(source, np.sort(order[:count]))
+
+
+def _digits(rest: str, split: str) -> ArraySource:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    if rest:
+        raise ValueError(f"digits:{rest} was given; expected `digits`, which takes no argument")
+    if split not in ("train", "test"):
+        raise ValueError(f"digits has no split {split!r}; expected one of train, test")
+    digits = load_digits()
+    train, test = train_test_split(np.arange(1797), test_size=360, stratify=digits.target, random_state=0)
+    ids = train if split == "train" else test
+    image = np.round(digits.images[ids, :, :, None] * 255 / 16).astype(np.uint8)  # stored as 0 ... 16
+    return from_arrays({"image": image, "label": digits.target[ids]}, f"digits/{split}")
+
+
+def _npz(rest: str, split: str) -> ArraySource:
+    folder = Path(rest).expanduser()
+    if not rest or not folder.is_dir():
+        raise ValueError(f"npz:{rest} is no directory; expected npz:DIR where DIR/{split}.npz is")
+    path = folder / f"{split}.npz"
+    if not path.is_file():
+        present = ", ".join(sorted(file.stem for file in folder.glob("*.npz")))
+        found = f"one of {present}" if present else f"a file {path}, but the directory holds no .npz"
+        raise ValueError(f"npz:{rest} has no split {split!r}; expected {found}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read ({error}); expected a file by numpy.savez with arrays of numbers or strings, "
+            f"not of Python objects"
+        ) from error
+    return from_arrays(arrays, f"npz:{rest}/{split}")
+
+
+_LOADERS = {
+    "digits": (_digits, "digits"),
+    "synthetic": (synthetic.load, "synthetic[:SIZExCOUNT]"),
+    "npz": (_npz, "npz:DIR"),
+    "tfds": (prepared.load, "tfds:NAME"),
+}

@@ -1,0 +1,48 @@
+"""Writes the features of a data set to a file, in the order of the source.
+
+    python -m ssl_jax.embed --workdir=runs/simclr_digits --data=npz:DIR --split=test --output=features.npz
+
+The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` if the data has labels.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from ssl_jax import command_line, workdir
+from ssl_jax.data import sources
+from ssl_jax.encoder import load_encoder
+
+FLAGS = flags.FLAGS
+
+
+def embed(directory: Path, data: str | None, split: str, output: Path, layer: str | None = None) -> dict:
+    """Encodes `data` (None: the run's own) with the run's newest checkpoint and writes `output`."""
+    config = workdir.read_config(directory)
+    source = sources.load(data or config.data.source, split, canvas=config.data.canvas or None)
+    rows = load_encoder(directory, layer).rows(source)
+    arrays = {"features": rows["features"], "index": np.arange(len(source))}
+    if "label" in rows:
+        arrays["label"] = rows["label"]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(output, **arrays)
+    return arrays
+
+
+def main() -> int:
+    output = Path(FLAGS.output)
+    if output.suffix != ".npz":
+        raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in .npz")
+    arrays = embed(Path(FLAGS.workdir), FLAGS.data, FLAGS.split, output, FLAGS.layer)
+    print(f"{output}: features float32 {list(arrays['features'].shape)}")
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Directory of a pretraining run.", required=True)
+    flags.DEFINE_string("data", None, "Data to encode; the run's own if left out.")
+    flags.DEFINE_string("split", "test", "Split of the data.")
+    flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
+    flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
+    command_line.run(main)

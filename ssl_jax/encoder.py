@@ -1,0 +1,94 @@
+"""A trained encoder out of a run directory: `load_encoder("runs/simclr_digits")(images) -> features`."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ssl_jax import methods, workdir
+from ssl_jax.data import pipeline
+from ssl_jax.evaluation.features import extract
+from ssl_jax.train import parallel
+from ssl_jax.train.checkpoint import Checkpoints
+
+BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A method's `encode` with one set of weights; `dataclasses.replace` changes them without compiling again.
+
+    Attributes:
+      encode: `(params, state, inputs) -> features`, jitted.
+      parallel: the devices that `rows` spreads its batches over.
+      params: the method's parameters, replicated.
+      state: the method's state, replicated.
+    """
+
+    encode: Callable
+    parallel: parallel.Parallel
+    params: dict
+    state: dict
+
+    def __call__(self, images) -> np.ndarray:
+        """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
+
+        Raises:
+          ValueError: images of a wrong rank or dtype.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.dtype != np.uint8:
+            raise ValueError(
+                f"Images of shape {images.shape} and dtype {images.dtype} were given; expected uint8 [B, H, W, C]; "
+                "add the batch axis, or scale floats in [0, 1] by 255 and cast"
+            )
+        return np.asarray(self.encode(self.params, self.state, {"image": images}), np.float32)
+
+    def rows(self, source) -> dict[str, np.ndarray]:
+        """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one."""
+
+        def encode(batch):
+            inputs = {name: rows for name, rows in batch.items() if name != "label"}
+            return self.encode(self.params, self.state, self.parallel.shard(inputs))
+
+        devices = self.parallel.size
+        return extract(encode, pipeline.sequential(source, -(-BATCH // devices) * devices))
+
+
+def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
+    """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
+    encode = jax.jit(partial(method.encode, layer=layer), out_shardings=where.replicated)
+    return Encoder(encode, where, params, state)
+
+
+def load_encoder(directory, layer: str | None = None) -> Encoder:
+    """The trained encoder of a run: needs the run directory alone, not its data.
+
+    Args:
+      directory: a run directory, such as "runs/simclr_digits".
+      layer: a layer of the encoder; None for its output, before the projector.
+
+    Returns:
+      A function of images uint8 `[B, H, W, C]` that returns features float32 `[B, F]`.
+
+    Raises:
+      ValueError: the directory holds no run, or the run no checkpoint.
+
+    Example (not run here: it needs a trained run):
+
+        encoder = ssl_jax.load_encoder("runs/simclr_digits")
+        features = encoder(images)
+    """
+    directory = Path(directory)
+    config = workdir.read_config(directory)
+    if not (directory / "checkpoints").is_dir():
+        raise ValueError(f"{directory} has no checkpoint yet; let pretraining reach its first one")
+    with Checkpoints(directory / "checkpoints") as checkpoints:
+        if checkpoints.latest is None:
+            raise ValueError(f"{directory} has no checkpoint yet; let pretraining reach its first one")
+        everywhere = parallel.make("shard_map", None, jax.device_count())
+        model = checkpoints.restore_model(everywhere.replicated)
+    return make_encoder(methods.build(config), everywhere, model["params"], model["method"], layer)

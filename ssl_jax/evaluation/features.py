@@ -1,0 +1,133 @@
+"""Feature arrays: from an encoder, from the input itself, and from an untrained encoder with settled statistics."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import numpy as np
+
+
+def padded_batches(source, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """All rows of a source in order, as batches of one size; `mask` is False on the rows that pad the last one.
+
+    Args:
+      source: has `__len__` and `rows(ids int64 [n]) -> dict of arrays [n, ...]`.
+
+    Yields:
+      the source's arrays [batch_size, ...], with `row` int64 (the position in the source) and `mask` bool [batch_size].
+    """
+    for start in range(0, len(source), batch_size):
+        ids = np.arange(start, start + batch_size)
+        mask = ids < len(source)
+        ids = np.minimum(ids, len(source) - 1)
+        yield source.rows(ids) | {"row": ids, "mask": mask}
+
+
+def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
+    """The features of every unmasked row, in the order of the batches.
+
+    Args:
+      encode: jitted, `dict batch -> features [b, F]`; gets the batch without `row` and `mask`.
+      batches: dicts of arrays [b, ...] of one size; `mask` bool [b] marks the rows that count (all where absent), `row`
+        their position in the source (counted where absent), `label` is optional.
+
+    Returns:
+      `features` float32 [N, F], `row` int64 [N], and `label` int32 [N] where the batches have it.
+
+    Raises:
+      ValueError: there are no rows.
+
+    >>> batch = {"image": np.ones((4, 2)), "label": np.arange(4), "mask": np.arange(4) < 3}
+    >>> extract(lambda batch: 2 * batch["image"], [batch])["label"].tolist()
+    [0, 1, 2]
+    """
+    parts = []
+
+    def collect(features, batch, mask, row):
+        part = {"features": np.asarray(features, np.float32), "row": row}
+        if "label" in batch:
+            part["label"] = np.asarray(batch["label"], np.int32)
+        parts.append({name: array[mask] for name, array in part.items()})
+
+    pending, seen = None, 0
+    for batch in batches:
+        inputs = {name: array for name, array in batch.items() if name not in ("row", "mask")}
+        size = len(next(iter(inputs.values())))
+        mask = np.asarray(batch.get("mask", np.ones(size, bool)))
+        row = np.asarray(batch.get("row", seen + np.arange(size)), np.int64)
+        seen += size
+        features = encode(inputs)
+        # Features are fetched after the next batch has been dispatched: the device does not wait for the host.
+        if pending is not None:
+            collect(*pending)
+        pending = features, inputs, mask, row
+    if pending is not None:
+        collect(*pending)
+    if not sum(len(part["row"]) for part in parts):
+        raise ValueError("Features were asked of a data set without rows; pass a split that has at least one example.")
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def input_features(images) -> np.ndarray:
+    """The input itself as features, the baseline of every probe: `[N, ...] -> float32 [N, F]`, bytes divided by 255."""
+    images = np.asarray(images)
+    scale = 255 if images.dtype == np.uint8 else 1
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(scale)
+
+
+def statistics(features) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every column, float32 [F]; constant columns have standard deviation 1.
+
+    >>> mean, std = statistics(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> mean.tolist(), std.tolist()
+    ([2.0, 5.0], [1.0, 1.0])
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    std = features.std(axis=0, dtype=np.float64)
+    constant = std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    return mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32)
+
+
+def standardise(features, mean, std) -> np.ndarray:
+    """Columns of zero mean and unit variance, by the `statistics` of the training rows: float32 [N, F]."""
+    return (np.asarray(features, np.float32) - mean[None]) / std[None]
+
+
+def shuffled_ranks(labels, rng: np.random.Generator) -> np.ndarray:
+    """Every row's place in a random order of its class, int64 [N]: `ranks < m` draws m rows of each class.
+
+    >>> labels = np.array([0, 1, 0, 1, 0])
+    >>> ranks = shuffled_ranks(labels, np.random.default_rng(0))
+    >>> sorted(ranks[labels == 0].tolist()), sorted(ranks[labels == 1].tolist())
+    ([0, 1, 2], [0, 1])
+    """
+    labels = np.asarray(labels)
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    first = np.searchsorted(labels[order], labels[order])
+    ranks = np.empty(len(labels), np.int64)
+    ranks[order] = np.arange(len(labels)) - first
+    return ranks
+
+
+def calibrate(embed: Callable, params, state, batches: Iterable[dict], key, progress=None):
+    """The state of UNtrained networks after train-mode passes, so that their running statistics describe the data.
+
+    A random encoder with initial statistics (mean 0, variance 1) is a strawman: its normalisation does nothing. With
+    momentum 0.9, 50 batches leave 0.5 % of the initial values.
+
+    Args:
+      embed: `Method.embed`, `(params, state, batch, key, progress, axis_name) -> outputs, state`.
+      batches: about 50 training batches after `views`, all of one shape.
+      progress: handed to `embed`.
+
+    Returns:
+      the state after the last batch; the parameters are never changed.
+    """
+
+    @jax.jit
+    def settle(params, state, batch, key):
+        return embed(params, state, batch, key, progress, None)[1]
+
+    for step, batch in enumerate(batches):
+        state = settle(params, state, batch, jax.random.fold_in(key, step))
+    return state

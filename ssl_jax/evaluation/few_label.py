@@ -1,0 +1,142 @@
+"""Classification from a few labels a class: L2-regularised logistic regression, averaged over many draws of the labels.
+
+One rule, without settings to tune, serves input pixels, untrained and trained features alike. It was chosen on training
+rows only, for pixels, random, half and fully trained features of handwritten digits and for pixels and gradient
+histograms of CIFAR-10: no other constant was better by more than half a point on all of them, and choosing one by
+cross-validation inside ten labels a class gains less than its noise.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ssl_jax.evaluation.features import shuffled_ranks
+
+# Weight of the labelled rows' summed cross-entropy against |kernel|^2 / 2 (the C of scikit-learn).
+STRENGTH = 20.0
+_HIGHEST = lax.Precision.HIGHEST
+
+
+class FewLabelResult(NamedTuple):
+    """Test accuracy as a fraction: mean and standard deviation over draws, and the draws themselves."""
+
+    mean: float
+    std: float
+    values: np.ndarray  # float64 [draws]
+
+
+def few_label(
+    train_x, train_y, test_x, test_y, *, num_classes: int, labels_per_class: int = 10, draws: int = 20, seed: int = 0
+) -> FewLabelResult:
+    """Test accuracy of logistic regression on `labels_per_class` labelled training rows of each class.
+
+    Every draw minimises `sum_i cross_entropy(x_i W + b, y_i) + |W|^2 / (2 C)`, C = 20, over its labelled rows, to
+    convergence. `x` are the features after `normalise`, which sees all training rows but no label.
+
+    Args:
+      train_x: float [N, F]; train_y: int [N] in `0..num_classes - 1`. test_x: float [M, F]; test_y: int [M].
+      labels_per_class: labelled rows of every class in one draw.
+      draws: independent draws of the labelled rows.
+
+    Returns:
+      mean, standard deviation (of one draw, n - 1 in the denominator; 0 for one draw) and the accuracy of every draw.
+
+    Raises:
+      ValueError: a class has fewer than `labels_per_class` training rows.
+
+    >>> x = np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)
+    >>> y = np.repeat([0, 1], 5)
+    >>> few_label(x, y, x, y, num_classes=2, labels_per_class=2, draws=3).values.tolist()
+    [1.0, 1.0, 1.0]
+
+    SimCLR, arXiv 2002.05709, section 6 (1 % and 10 % of the labels) asks the same question by fine-tuning.
+    """
+    rows = draw_rows(
+        train_y, num_classes=num_classes, labels_per_class=labels_per_class, draws=draws, seed=seed
+    )
+    train_x, test_x = normalise(train_x, test_x)
+    train_y = np.asarray(train_y, np.int32)
+    heads = jax.vmap(partial(fit, num_classes=num_classes))(train_x[rows], train_y[rows])
+    values = np.asarray(_accuracies(heads, test_x, np.asarray(test_y, np.int32)), np.float64)
+    return FewLabelResult(float(values.mean()), float(values.std(ddof=1)) if draws > 1 else 0.0, values)
+
+
+def draw_rows(train_y, *, num_classes: int, labels_per_class: int, draws: int, seed: int) -> np.ndarray:
+    """The training rows that every draw labels, int64 [draws, num_classes * labels_per_class]."""
+    counts = np.bincount(train_y, minlength=num_classes)
+    if counts.min() < labels_per_class:
+        raise ValueError(
+            f"labels_per_class={labels_per_class} was asked of training data that has {counts.min()} examples of class "
+            f"{counts.argmin()}; ask for at most that many, or give more training data."
+        )
+    rng = np.random.default_rng(seed)
+    return np.stack([np.flatnonzero(shuffled_ranks(train_y, rng) < labels_per_class) for _ in range(draws)])
+
+
+def normalise(train_x, test_x) -> tuple[np.ndarray, np.ndarray]:
+    """Both float32, centred, columns divided by `sqrt(var + mean var)`, then scaled to a mean squared row norm of 1.
+
+    Half-way between z-scores and raw features: z-scores help encoders, whose columns differ in scale for no reason, and
+    hurt pixels, whose rarely used columns they inflate. By the statistics of the training rows.
+    """
+    mean = train_x.mean(axis=0, dtype=np.float64)
+    var = train_x.var(axis=0, dtype=np.float64)
+    scale = 1 / np.sqrt(var + var.mean() + 1e-12)
+    scale /= np.sqrt(np.sum(var * scale**2) + 1e-12)
+    mean, scale = mean.astype(np.float32)[None], scale.astype(np.float32)[None]
+    return (train_x - mean) * scale, (test_x - mean) * scale
+
+
+@partial(jax.jit, static_argnames=("num_classes", "max_steps"))
+def fit(x, y, *, num_classes: int, strength: float = STRENGTH, tolerance: float = 1e-5, max_steps: int = 2000):
+    """Logistic regression by Nesterov's gradient method: kernel [F, C] and bias [C] for x [n, F] and y int [n].
+
+    Minimises `mean cross-entropy + |kernel|^2 / (2 strength n)` until no gradient entry exceeds `tolerance` times
+    the largest one at the start.
+
+    Nesterov 2004, Introductory Lectures on Convex Optimization, scheme 2.2.22 (constant step, strongly convex).
+    """
+    n, width = x.shape
+    # The kernel lies in the span of the rows: with F > n, n coordinates hold the same problem.
+    basis, design = jnp.linalg.qr(x.T) if width > n else (jnp.eye(width), x.T)
+    design = jnp.concatenate([design.T, jnp.ones((n, 1), x.dtype)], axis=1)
+    decay = 1 / (strength * n)
+    penalty = jnp.full((design.shape[1], 1), decay).at[-1].set(0.0)  # the bias is free
+
+    # The Hessian of softmax cross-entropy is at most 1/2 of the design's second moment.
+    smoothness = 0.5 * jnp.linalg.norm(design, ord=2) ** 2 / n + decay
+    root = jnp.sqrt(decay / smoothness)
+    momentum = (1 - root) / (1 + root)
+
+    def gradient(head):
+        residual = jax.nn.softmax(jnp.matmul(design, head, precision=_HIGHEST)) - jax.nn.one_hot(y, num_classes)
+        return jnp.matmul(design.T, residual, precision=_HIGHEST) / n + penalty * head
+
+    head = jnp.zeros((design.shape[1], num_classes), x.dtype)
+    first = jnp.abs(gradient(head)).max()
+
+    def unfinished(carry):
+        _, _, largest, step = carry
+        return (largest > tolerance * first) & (step < max_steps)
+
+    def step(carry):
+        head, ahead, _, step = carry
+        slope = gradient(ahead)
+        new = ahead - slope / smoothness
+        return new, new + momentum * (new - head), jnp.abs(slope).max(), step + 1
+
+    head, *_ = lax.while_loop(unfinished, step, (head, head, first, 0))
+    return {"kernel": jnp.matmul(basis, head[:-1], precision=_HIGHEST), "bias": head[-1]}
+
+
+@jax.jit
+def _accuracies(heads, x, y):
+    def accuracy(head):
+        logits = jnp.matmul(x, head["kernel"], precision=_HIGHEST) + head["bias"][None]
+        return jnp.mean(jnp.argmax(logits, axis=1) == y)
+
+    return lax.map(accuracy, heads)

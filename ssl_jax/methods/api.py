@@ -1,0 +1,91 @@
+"""The contract between a method and the rest: what a method file offers, and how it is found by name.
+
+A method file has one public function, `build(config) -> Method`, and reads its config only there. The step, the loop
+and the evaluation know nothing but the fields of `Method`.
+"""
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+PyTree = Any
+SHARED_FILES = ("__init__", "api", "parts")
+
+
+class Progress(NamedTuple):
+    """Where the run stands: the traced step (0 for the first), and the number of steps of the whole run."""
+
+    step: jax.Array
+    steps: int
+
+    @property
+    def fraction(self) -> jax.Array:
+        """`step / steps`, in [0, 1)."""
+        return self.step / self.steps
+
+
+def matrices_and_vectors(params: PyTree) -> PyTree:
+    """The usual groups: "vectors" for biases and norm parameters (one dimension or none), "default" for the rest."""
+    return jax.tree.map(lambda leaf: "vectors" if leaf.ndim <= 1 else "default", params)
+
+
+def unchanged(params: PyTree, state: PyTree, progress: Progress) -> tuple[PyTree, PyTree]:
+    """The `after_update` of methods that have nothing to do after the optimizer."""
+    return params, state
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A self-supervised method as pure functions.
+
+    Attributes:
+      init: `(key, batch) -> params, state`. `batch`: a few rows after `views`, without an axis. `state`: batch
+        statistics, EMA target, queue, centre: everything that lasts and is not trained by gradient.
+      views: `(key, example) -> example`. Augmentation of ONE example, or the pretext task that makes its label;
+        outputs `view_0`, `view_1`, ...; `index` survives.
+      embed: `(params, state, batch, key, progress, axis_name) -> outputs, state`. The forward passes: all that is
+        expensive and per example. Every leaf of `outputs` is `[b, ...]` in example order; only batch statistics
+        may change in `state`. `outputs["features"]` feeds the online probe, `outputs["z_a"]` and `["z_b"]` the health
+        signals, where a method has them.
+      objective: `(params, outputs, state, progress, axis_name) -> loss, state, metrics`. All that looks across
+        examples and devices. The loss is local: its mean over devices is the loss of the global batch. Metrics are
+        local means; `chance_loss` (the loss of a guess) lets the health signals see a run stuck at chance.
+      encode: `(params, state, inputs, layer=None) -> features [B, F]`. `inputs`: batch keys as the source gives them,
+        preprocessing included. `layer=None` is the representation that the paper evaluates.
+      after_update: `(params, state, progress) -> params, state`. EMA, clamps, normalised prototypes.
+      groups: `params -> tree of names`; the names index `config.optim.groups`.
+      negatives: `global batch size -> number of negatives of one anchor`, for the start-up line.
+    """
+
+    init: Callable
+    views: Callable
+    embed: Callable
+    objective: Callable
+    encode: Callable
+    after_update: Callable = unchanged
+    groups: Callable = matrices_and_vectors
+    negatives: Callable[[int], int] = lambda batch_size: 0
+
+
+def names() -> list[str]:
+    """The methods there are: the files of this folder."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED_FILES)
+
+
+def load(name: str):
+    """The module of a method: `load("simclr")` imports `methods/simclr.py`."""
+    if name not in names():
+        nearest = difflib.get_close_matches(name, names(), n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"There is no method {name!r}; config.method.name is one of {', '.join(names())}{hint}")
+    return importlib.import_module(f"ssl_jax.methods.{name}")
+
+
+def build(config) -> Method:
+    """The method that `config.method.name` names, built from the config."""
+    return load(config.method.name).build(config)

@@ -1,0 +1,71 @@
+"""Pretrains a recipe, continues it where its directory has a checkpoint, and evaluates it at the end.
+
+    python -m ssl_jax.pretrain --config=configs/simclr.py:digits --workdir=runs/simclr_digits
+
+`--config.train.batch_size=512` and the like override single values. `--dry_run` prints shapes, parameters and memory
+per device and compiles, without training. Exit status: 0 finished or saved after SIGTERM, 1 refused or not finite.
+"""
+
+from pathlib import Path
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from ssl_jax import command_line, evaluate, monitor, workdir
+from ssl_jax.data import pipeline, sources
+from ssl_jax.evaluation import health
+from ssl_jax.train import checkpoint, experiment, loop, metrics, startup
+
+FLAGS = flags.FLAGS
+
+
+def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
+    """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
+    source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
+    batches = pipeline.Batches(
+        source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
+        process_index=jax.process_index(), process_count=jax.process_count(),
+    )  # fmt: skip
+    run = experiment.build(
+        config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals
+    )
+    print(*startup.lines(run, len(source)), sep="\n")
+    if source.num_classes is None:
+        print("labels      none: the online probe and kNN are off")
+    if dry_run:
+        print(*startup.dry_run(run, batches[0]), sep="\n")
+        return "dry run"
+
+    workdir.prepare(directory, config)
+    with checkpoint.Checkpoints(directory / "checkpoints") as checkpoints:
+        if checkpoints.latest is None:
+            state, history = experiment.start(run), {}
+        else:
+            state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
+            print(f"continuing  {directory} from step {checkpoints.latest}")
+        with metrics.Logs(directory, start=int(state.step), steps=run.steps) as logs:
+            outcome = loop.run(
+                run, state, batches,
+                checkpoints=checkpoints, logs=logs, history=history, evaluate=monitor.knn(run, source),
+            )  # fmt: skip
+    return outcome
+
+
+def main() -> int:
+    directory = Path(FLAGS.workdir) if FLAGS.workdir else None
+    if directory is None and not FLAGS.dry_run:
+        raise ValueError("--workdir was not given; name the directory of this run, such as --workdir=runs/simclr_digits")
+    outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
+    if outcome == "finished" and FLAGS.config.eval.protocols:
+        evaluate.evaluate(directory, FLAGS.config.eval.protocols)
+    print(f"{outcome}: {directory}" if directory else outcome)
+    return 0
+
+
+if __name__ == "__main__":
+    config_flags.DEFINE_config_file("config", None, "Recipe: configs/FILE.py:RECIPE.", lock_config=True)
+    flags.DEFINE_string("workdir", None, "Directory of the run.")
+    flags.DEFINE_bool("dry_run", False, "Print shapes and memory, compile, and stop.")
+    flags.mark_flag_as_required("config")
+    command_line.run(main)

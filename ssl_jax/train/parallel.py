@@ -1,0 +1,93 @@
+"""Where a step runs: one device, `jax.shard_map` over a mesh, or `jax.pmap`; the step is the same text in all three.
+
+The state is replicated and never stacked: in and out as one plain tree. The batch is split by rows.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = "data"
+MODES = ("shard_map", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """The devices of a run and how they are driven; `mode` is "shard_map" or "pmap" (one process only)."""
+
+    mesh: jax.sharding.Mesh
+    mode: str
+
+    @property
+    def size(self) -> int:
+        """The number of devices of all processes."""
+        return self.mesh.size
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of the state."""
+        return NamedSharding(self.mesh, P())
+
+    def compile(self, step: Callable) -> Callable:
+        """`step(state, batch, axis_name) -> state, metrics` as `(state, batch) -> state, metrics`; donates the state.
+
+        On one device nothing is wrapped: `axis_name` is None and no collective exists.
+        """
+        if self.size == 1:
+            return jax.jit(partial(step, axis_name=None), donate_argnums=0)
+        per_device = partial(step, axis_name=AXIS)
+        if self.mode == "pmap":
+            return jax.pmap(
+                per_device, AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0, devices=list(self.mesh.devices)
+            )
+        # Without check_vma nobody checks that the outputs are replicated; tests compare with one device instead.
+        mapped = jax.shard_map(
+            per_device, mesh=self.mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
+        )
+        return jax.jit(mapped, donate_argnums=0)
+
+    def place(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This process's rows of a global batch, as the arrays that the compiled step takes."""
+        if self.mode == "pmap" and self.size > 1:
+            return {name: rows.reshape(self.size, -1, *rows.shape[1:]) for name, rows in batch.items()}
+        return self.shard(batch)
+
+    def shard(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This process's rows as global arrays split by rows: for `jax.jit` functions that never look across rows."""
+        sharding = NamedSharding(self.mesh, P(AXIS))
+        return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
+
+
+def make(mode: str, devices: int | None, batch_size: int) -> Parallel:
+    """The `Parallel` of `config.parallel` for a global batch.
+
+    Args:
+      mode: "shard_map" or "pmap".
+      devices: how many devices to use; None for all.
+      batch_size: rows of the global batch.
+
+    Raises:
+      ValueError: unknown mode, more devices than there are, pmap over processes, or rows that do not split evenly.
+    """
+    if mode not in MODES:
+        raise ValueError(f"config.parallel.mode is {mode!r}; expected one of {', '.join(MODES)}")
+    if mode == "pmap" and jax.process_count() > 1:
+        raise ValueError("config.parallel.mode='pmap' cannot donate the state across processes; use 'shard_map'")
+    present = jax.devices()
+    count = len(present) if devices is None else devices
+    if not 1 <= count <= len(present):
+        raise ValueError(f"config.parallel.devices is {devices}; expected 1 to {len(present)}, the devices present")
+    if batch_size % count:
+        lower, upper = batch_size // count * count, (batch_size // count + 1) * count
+        choice = f"{lower} or {upper}" if lower else f"{upper}"
+        raise ValueError(
+            f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly; use {choice}, "
+            "or another config.parallel.devices"
+        )
+    mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=present[:count])
+    return Parallel(mesh, mode)

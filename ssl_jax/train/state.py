@@ -1,0 +1,70 @@
+"""What a run consists of at one step: everything that a checkpoint must hold for the run to continue exactly."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.methods.api import Progress
+
+PyTree = Any
+
+
+@flax.struct.dataclass
+class TrainState:
+    """The state of a run; replicated on every device, never stacked.
+
+    Attributes:
+      step: int32 scalar, the number of steps done.
+      params: what the gradient trains.
+      method: batch statistics, EMA target, queue, ...: the method's own state.
+      optimizer: the optax state.
+      probe: the online probe, `{}` without labels.
+      key: the run's PRNG key; step s uses `fold_in(key, s)`, so the key itself never changes.
+    """
+
+    step: jax.Array
+    params: PyTree
+    method: PyTree
+    optimizer: PyTree
+    probe: PyTree
+    key: jax.Array
+
+
+def first_rows(method, key, batch, rows: int = 2):
+    """A few rows of `batch` after `method.views`: what `method.init` and shape inference need."""
+    few = {name: jnp.asarray(value[:rows]) for name, value in batch.items()}
+    return jax.vmap(method.views)(jax.random.split(key, rows), few)
+
+
+def create(method, optimizer, probe, seed: int, batch) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      method: the `Method`.
+      optimizer: optax transformation.
+      probe: online probe with `init(features) -> state`, or None.
+      seed: `config.seed`; parameters, views and dropout all derive from it.
+      batch: dict of arrays `[b, ...]` as the pipeline gives them; only shapes and dtypes matter.
+
+    Returns:
+      A `TrainState`; call it under `jax.jit`, or `jax.eval_shape` for shapes alone.
+    """
+    init_key, key = jax.random.split(jax.random.key(seed))
+    viewed = first_rows(method, init_key, batch)
+    params, state = method.init(init_key, viewed)
+    probe_state = {}
+    if probe is not None:
+        progress = Progress(jnp.zeros((), jnp.int32), steps=1)
+        outputs, _ = jax.eval_shape(lambda: method.embed(params, state, viewed, init_key, progress, None))
+        probe_state = probe.init(outputs["features"].shape[-1])
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        method=state,
+        optimizer=optimizer.init(params),
+        probe=probe_state,
+        key=key,
+    )
+

@@ -1,0 +1,108 @@
+"""The train step of every method: views, embeddings, loss, one gradient, one average, one update.
+
+Written per device: under `shard_map` and `pmap` each device holds rows of the global batch and `axis_name` is the
+mesh axis; on one device `axis_name` is None and the same code sees the whole batch.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ssl_jax import collectives
+from ssl_jax.methods.api import Method, Progress
+from ssl_jax.train.state import TrainState
+
+
+def make_step(
+    method: Method,
+    optimizer: optax.GradientTransformation,
+    learning_rate: Callable,
+    *,
+    steps: int,
+    probe=None,
+    signals: Callable | None = None,
+    signals_every: int = 1,
+) -> Callable:
+    """The per-device step `(state, batch, axis_name) -> state, metrics`.
+
+    Args:
+      method: the `Method`.
+      optimizer: optax transformation, already scheduled.
+      learning_rate: step -> learning rate, for the metrics.
+      steps: steps of the whole run.
+      probe: online probe with `update(probe_state, features, labels, axis_name) -> probe_state, metrics`, or None.
+      signals: `(z_a [B, D], z_b [B, D]) -> dict of scalars`, health signals of the global batch, or None.
+      signals_every: signals are computed at every step whose count, from 1, is divisible by it (0 elsewhere).
+
+    Returns:
+      The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
+      equal on every device: float scalars, and `nonfinite` int32: the position in `leaf_names(params)` of the first
+      value that is not finite, -1 if all are.
+    """
+
+    def step(state: TrainState, batch, axis_name=None):
+        progress = Progress(state.step, steps)
+        key = jax.random.fold_in(state.key, state.step)
+        # One key per example, from its position in the global batch: the same on any number of devices.
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
+        viewed = jax.vmap(method.views)(keys, batch)
+
+        def local_loss(params):
+            outputs, method_state = method.embed(params, state.method, viewed, key, progress, axis_name)
+            loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
+            return loss, (method_state, outputs, metrics)
+
+        (loss, (method_state, outputs, metrics)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        # The one gradient rule: local losses average to the global loss, so their gradients average to its gradient.
+        gradients = collectives.pmean(gradients, axis_name)
+        metrics = collectives.pmean({"loss": loss, **metrics}, axis_name)
+        gradient_norm, nonfinite = first_nonfinite(metrics["loss"], gradients)
+
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        params, method_state = method.after_update(params, method_state, progress)
+
+        metrics |= {"learning_rate": learning_rate(state.step), "gradient_norm": gradient_norm, "nonfinite": nonfinite}
+        probe_state = state.probe
+        if probe is not None:
+            features = jax.lax.stop_gradient(outputs["features"])
+            probe_state, probe_metrics = probe.update(probe_state, features, batch["label"], axis_name)
+            metrics |= probe_metrics
+        if signals is not None and {"z_a", "z_b"} <= outputs.keys():
+            pair = jax.lax.stop_gradient((outputs["z_a"], outputs["z_b"]))
+            pair = collectives.all_gather(pair, axis_name)  # outside the branch, which must not communicate
+            metrics |= every(signals_every, state.step + 1, signals, *pair)
+        state = state.replace(
+            step=state.step + 1, params=params, method=method_state, optimizer=optimizer_state, probe=probe_state
+        )
+        return state, metrics
+
+    return step
+
+
+def every(interval: int, step, function: Callable, *arguments):
+    """`function(*arguments)` at steps divisible by `interval`, zeros of the same shapes elsewhere."""
+    if interval == 1:
+        return function(*arguments)
+    shapes = jax.eval_shape(function, *arguments)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.cond(step % interval == 0, function, lambda *_: zeros, *arguments)
+
+
+def first_nonfinite(loss, gradients):
+    """Global gradient norm, and the position of the first non-finite value among (loss, *gradient leaves), or -1.
+
+    A leaf counts as non-finite when its squared norm is, so that one pass over the gradients serves both.
+    """
+    leaves = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(gradients)]
+    squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves])
+    bad = ~jnp.isfinite(jnp.concatenate([loss[None].astype(squares.dtype), squares]))
+    return jnp.sqrt(squares.sum()), jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)
+
+
+def leaf_names(params) -> list[str]:
+    """What `nonfinite` counts through: "loss", then the path of every parameter leaf."""
+    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
+    return ["loss", *(jax.tree_util.keystr(path, simple=True, separator="/") for path in paths)]

@@ -1,0 +1,97 @@
+"""The run directory `runs/x/`: its config, its environment and its evaluation, written whole or not at all."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import ml_collections
+
+# A run may be continued with other values of these: they change where and how often, not what is computed.
+MAY_DIFFER = ("parallel.", "data.workers")
+MAY_DIFFER_SUFFIX = "_every"
+
+
+def write_json(path: Path, value) -> None:
+    """Writes `value` by a temporary file and a rename, so that no reader ever sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def flatten(config: dict, prefix: str = "") -> dict:
+    """Nested dicts as one dict of dotted keys."""
+    flat = {}
+    for name, value in config.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def plain(config: ml_collections.ConfigDict) -> dict:
+    """The config as JSON values (tuples become lists)."""
+    return json.loads(config.to_json())
+
+
+def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Makes the directory of a run, or checks that it belongs to the same config.
+
+    Raises:
+      ValueError: the directory holds a run of another config; names the first key that differs.
+    """
+    path, new = workdir / "config.json", plain(config)
+    if path.exists():
+        old, wanted = flatten(json.loads(path.read_text())), flatten(new)
+        for name in sorted(old.keys() | wanted.keys()):
+            free = name.startswith(MAY_DIFFER) or name.endswith(MAY_DIFFER_SUFFIX)
+            if not free and old.get(name) != wanted.get(name):
+                raise ValueError(
+                    f"{workdir} holds a run with config.{name} = {old.get(name)!r}, and {wanted.get(name)!r} was asked "
+                    "for; give another --workdir, or the config of that run"
+                )
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(path, new)
+    write_json(workdir / "environment.json", environment())
+
+
+def read_config(workdir: Path) -> ml_collections.ConfigDict:
+    """The config of a run.
+
+    Raises:
+      ValueError: there is no run in that directory.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        raise ValueError(f"{workdir} holds no run (no config.json there); give the --workdir of a pretraining run")
+    return ml_collections.ConfigDict(json.loads(path.read_text()), convert_dict=True).lock()
+
+
+def environment() -> dict:
+    """Versions, devices, command and commit: what one must know to repeat a run."""
+    packages = ("ssl_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None  # a checkout that is not installed
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
+        commit = None
+    device = jax.devices()[0]
+    return {
+        "versions": versions,
+        "devices": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "processes": jax.process_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "command": shlex.join(sys.argv),
+        "commit": commit,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }

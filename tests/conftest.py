@@ -1,0 +1,65 @@
+"""Eight simulated CPU devices, strict broadcasting and a shared compilation cache for the whole suite."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before the first use of jax: the number of simulated devices is fixed when the backend starts.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    " --xla_cpu_collective_call_terminate_timeout_seconds=600"
+)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ssl_jax_test_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def x64():
+    """Double precision for the length of one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def tiny():
+    """`tiny("simclr", "digits")`: a recipe of `configs/` made small enough to compile in seconds and step in no time."""
+    from ssl_jax.recipes import CONFIGS, config_module
+
+    def make(method="simclr", recipe="digits"):
+        config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
+        config.compute_dtype = "float32"
+        config.model.width = 1 / 16
+        config.train.batch_size = 16
+        config.train.steps, config.train.epochs = 5, 0
+        config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 1, 0, 0
+        config.data.source, config.data.canvas, config.data.workers = "digits", 0, 0
+        return config
+
+    return make
+
+
+@pytest.fixture
+def tiny_batch():
+    """One batch as the pipeline gives it: `tiny_batch(16, channels=1)`."""
+
+    def make(rows=16, size=8, channels=1):
+        numbers = np.random.default_rng(0)
+        return {
+            "image": numbers.integers(0, 256, (rows, size, size, channels), dtype=np.uint8),
+            "label": numbers.integers(0, 10, rows).astype(np.int32),
+            "index": np.arange(rows, dtype=np.int32),
+        }
+
+    return make

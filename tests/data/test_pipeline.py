@@ -1,0 +1,137 @@
+"""Batches: the order of rows, which nothing but the seed decides."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from ssl_jax.data import sources
+from ssl_jax.data.pipeline import Batches, sequential
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return sources.load("digits", "train")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return sources.load("synthetic:16x50", "train")
+
+
+def assert_equal(a, b):
+    assert set(a) == set(b)
+    for key in a:
+        assert a[key].dtype == b[key].dtype
+        np.testing.assert_array_equal(a[key], b[key])
+
+
+def order(batches, count):
+    return np.concatenate([batches[k]["row"] for k in range(count)])
+
+
+def test_order_is_the_same_in_every_version(digits):
+    rows = order(Batches(digits, batch_size=256, seed=0), 3)
+    assert hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest() == "GOLDEN"
+
+
+def test_batch_holds_the_rows_it_names(digits):
+    batch = Batches(digits, batch_size=64, seed=3)[5]
+    assert set(batch) == {"image", "label", "index", "row"}
+    assert batch["row"].dtype == batch["index"].dtype == np.int32
+    np.testing.assert_array_equal(batch["index"], np.arange(64))
+    np.testing.assert_array_equal(batch["image"], digits.arrays["image"][batch["row"]])
+    np.testing.assert_array_equal(batch["label"], digits.arrays["label"][batch["row"]])
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_blocks_of_the_processes_make_the_global_batch(digits, processes):
+    whole = Batches(digits, batch_size=128, seed=1)
+    parts = [
+        Batches(digits, batch_size=128, seed=1, process_index=p, process_count=processes) for p in range(processes)
+    ]
+    for k in (0, 11, 1000):  # batch 11 crosses the end of the first epoch
+        blocks = [part[k] for part in parts]
+        assert_equal({key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}, whole[k])
+    assert_equal(next(parts[1].iterate(7)), parts[1][7])
+
+
+def test_every_epoch_visits_every_row_once_in_a_new_order(small):
+    epochs = order(Batches(small, batch_size=20, seed=0), 10).reshape(4, 50)  # every other epoch ends within a batch
+    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(50), (4, 1)))
+    assert len({epoch.tobytes() for epoch in epochs}) == 4
+
+
+def test_seeds_do_not_share_epochs(small):
+    # A seed that is merely added to the epoch number would give seed 1 the second epoch of seed 0.
+    orders = [order(Batches(small, batch_size=50, seed=seed), 4).reshape(4, 50) for seed in range(4)]
+    assert len({epoch.tobytes() for epochs in orders for epoch in epochs}) == 16
+
+
+def test_unshuffled_batches_follow_the_source(small):
+    np.testing.assert_array_equal(order(Batches(small, batch_size=20, seed=0, shuffle=False), 5), np.arange(100) % 50)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_iterating_from_any_batch_equals_random_access(small, workers):
+    batches = Batches(small, batch_size=20, seed=0, workers=workers)
+    stream = batches.iterate(3)
+    for k in range(3, 8):
+        batch = next(stream)
+        assert_equal(batch, batches[k])
+        assert all(type(array) is np.ndarray for array in batch.values())
+    stream.close()
+
+
+def test_strings_stay_behind(small):
+    assert small[0]["text"].dtype.kind == "U"
+    assert set(Batches(small, batch_size=20, seed=0)[0]) == {"image", "label", "box", "index", "row"}
+    assert "text" not in next(sequential(small, 20))
+
+
+def test_sequential_visits_all_rows_in_order_and_masks_the_rest(small):
+    batches = list(sequential(small, 20))
+    assert [batch["mask"].sum() for batch in batches] == [20, 20, 10]
+    assert all(len(array) == 20 for batch in batches for array in batch.values())
+    mask = np.concatenate([batch["mask"] for batch in batches])
+    for key in ("image", "label", "box"):
+        rows = np.concatenate([batch[key] for batch in batches])[mask]
+        np.testing.assert_array_equal(rows, small.rows(np.arange(50))[key])
+
+
+def test_one_batch_can_hold_more_than_the_source(small):
+    (batch,) = sequential(small, 64)
+    assert batch["mask"].sum() == 50 and len(batch["image"]) == 64
+
+
+def test_an_error_while_reading_ahead_arrives(small):
+    class Broken(type(small)):
+        def rows(self, ids):
+            raise OSError("the disk is gone")
+
+    stream = Batches(Broken(16, 50, "train"), batch_size=10, seed=0)
+    object.__setattr__(stream.source, "__getitem__", small.__getitem__)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(stream.iterate())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 6, "process_count": 4}, "batch_size 6 is not a positive multiple of the 4 processes"),
+        ({"batch_size": 0}, "batch_size 0 is not a positive multiple"),
+        ({"batch_size": 64}, "exceeds the 50 rows of synthetic:16x50/train"),
+        ({"batch_size": 8, "process_index": 2, "process_count": 2}, r"process_index 2 is not in \[0, 2\)"),
+    ],
+)
+def test_wrong_batches_are_refused(small, options, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(small, seed=0, **options)
+
+
+def test_reserved_names_are_refused():
+    image = np.zeros((4, 2, 2, 1), np.uint8)
+    with pytest.raises(ValueError, match="array 'row', a name that batches use themselves; rename it"):
+        Batches(sources.from_arrays({"image": image, "row": np.arange(4)}), batch_size=2, seed=0)
+    with pytest.raises(ValueError, match="array 'mask'"):
+        next(sequential(sources.from_arrays({"image": image, "mask": image}), 2))

@@ -1,0 +1,152 @@
+"""The files and lines that a run leaves behind, written, interrupted and continued."""
+
+import io
+import json
+import sys
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from ssl_jax.train import metrics
+
+
+def rows(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def events(path):
+    """The events of a TensorBoard file, which holds records of length, checksum, bytes, checksum."""
+    data = path.read_bytes()
+    while data:
+        length = int.from_bytes(data[:8], "little")
+        yield Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+
+
+def test_rows_are_json_with_seven_digits_and_named_infinities(tmp_path):
+    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file.write(1, {"loss": np.float32(0.1), "rate": 1234.56789, "count": np.int32(3), "done": True})
+    file.write(2, {"loss": jnp.float32(jnp.nan), "a": -np.inf, "b": jnp.bfloat16(0.5), "c": np.float64(1 / 3)})
+    # Each row is there at once, not when the file is closed.
+    assert rows(tmp_path) == [
+        {"step": 1, "loss": 0.1, "rate": 1234.568, "count": 3, "done": True},
+        {"step": 2, "loss": "nan", "a": "-inf", "b": 0.5, "c": 0.3333333},
+    ]
+    file.close()
+
+
+def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    file = metrics.MetricsFile(path)
+    for step in (10, 20, 30):
+        file.write(step, {"loss": 1.0 / step})
+    file.event("interrupted", 15)
+    file.close()
+    with open(path, "a") as torn:
+        torn.write('{"step": 40, "lo')
+    file = metrics.MetricsFile(path)
+    file.truncate_after(20)
+    file.write(21, {"loss": 0.5})
+    file.event("finished", 21)
+    file.close()
+    assert rows(tmp_path) == [
+        {"step": 10, "loss": 0.1},
+        {"step": 20, "loss": 0.05},
+        {"step": 21, "loss": 0.5},
+        {"event": "finished", "step": 21},
+    ]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
+    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file.write(10, {"loss": 1.0})
+    file.write(20, {"loss": 0.5})
+    monkeypatch.setattr(metrics.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        file.truncate_after(10)
+    assert [row["step"] for row in rows(tmp_path)] == [10, 20]
+
+
+def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
+    row = {"loss": 4.8123, "learning_rate": 0.03, "examples_per_second": 3210.2, "std": 0.5}
+    with metrics.Logs(tmp_path, start=0, steps=1000) as logs:
+        logs.write(200, row)
+        logs.write(200, {"knn_top1": 0.91234})
+        logs.warn("step 200: the embeddings have collapsed")
+        logs.event("interrupted", 200)
+    assert rows(tmp_path) == [
+        {"step": 200} | row,
+        {"step": 200, "knn_top1": 0.91234},
+        {"event": "interrupted", "step": 200},
+    ]
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    scalars = {scalar.tag: scalar.simple_value for event in events(path) for scalar in event.summary.value}
+    assert scalars == pytest.approx(row | {"knn_top1": 0.91234}, rel=1e-6)
+    assert {event.step for event in events(path) if event.summary.value} == {200}
+    assert capsys.readouterr().err.splitlines() == [
+        "step 200/1000  loss 4.812  lr 0.0300  3210 examples/s",
+        "step 200/1000  knn_top1 0.9123",
+        "warning: step 200: the embeddings have collapsed",
+    ]
+
+
+def test_continued_logs_hide_the_steps_that_are_done_again(tmp_path):
+    with metrics.Logs(tmp_path, start=0, steps=100) as logs:
+        for step in (10, 20):
+            logs.write(step, {"loss": 1.0})
+    with metrics.Logs(tmp_path, start=10, steps=100) as logs:
+        logs.write(20, {"loss": 2.0})
+    assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
+    latest = sorted((tmp_path / "tensorboard").iterdir())[-1]
+    assert [event.step for event in events(latest) if event.HasField("session_log")] == [11]
+
+
+def test_only_the_first_process_writes(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    with metrics.Logs(tmp_path, start=0, steps=10, wandb="project") as logs:
+        logs.write(5, {"loss": 1.0})
+        logs.warn("nothing")
+        logs.event("finished", 10)
+    assert not list(tmp_path.iterdir()) and capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar_with_loss_rate_and_time_left(monkeypatch):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    terminal = metrics.Terminal(start=100, steps=1000)
+    terminal.write(200, {"loss": 4.8123, "learning_rate": 4.8, "examples_per_second": 99.6})
+    terminal.close()
+    last = screen.getvalue().split("\r")[-1]
+    assert "200/1000" in last and "loss 4.812  lr 4.80  100 examples/s" in last and "<" in last
+
+
+def test_weights_and_biases_is_one_run_over_a_continuation(tmp_path, monkeypatch):
+    calls = []
+
+    def init(**options):
+        calls.append(("init", options["id"]))
+        log = lambda values, step: calls.append((step, values))  # noqa: E731
+        return types.SimpleNamespace(id="abc", log=log, finish=lambda: calls.append("finish"))
+
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
+    for start in (0, 5):
+        with metrics.Logs(tmp_path, start=start, steps=10, wandb="project") as logs:
+            logs.write(start + 5, {"loss": np.float32(1.0)})
+    first, second = calls[:3], calls[3:]
+    assert first == [("init", None), (5, {"loss": 1.0}), "finish"]
+    assert second == [("init", "abc"), (10, {"loss": 1.0}), "finish"]
+
+
+def test_weights_and_biases_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ValueError, match="'mine'.*not installed; install the package wandb"):
+        metrics.Logs(tmp_path, start=0, steps=10, wandb="mine")
