@@ -2,8 +2,8 @@
 
     python -m ssl_jax.pretrain --config=configs/simclr.py:digits --workdir=runs/simclr_digits
 
-Papers: v1 = Chen et al. 2020, arXiv 2002.05709; v2 = Chen et al. 2020, arXiv 2006.10029. Official code: google-research/simclr
-(commit 383d414). Published numbers are linear-probe top-1 on the test (ImageNet: validation) set; those marked (u) were
+Papers: v1 = Chen et al. 2020, arXiv 2002.05709; v2 = Chen et al. 2020, arXiv 2006.10029. Official code:
+google-research/simclr (commit 383d414). Published numbers are linear-probe top-1 on the test (ImageNet: validation) set; those marked (u) were
 not verified against a table of the paper. Recipes ending in `_code` are the official README's commands: they differ
 from the paper in the loss (the code's is twice the paper's mean over 2B anchors, which matters for the biases and norm
 parameters that LARS does not rescale), the weight decay (1e-4, the paper has 1e-6), the projector (three layers, the

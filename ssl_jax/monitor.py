@@ -25,7 +25,7 @@ def probe(source: Source) -> OnlineProbe | None:
 
 
 def knn(run: Experiment, source: Source) -> Callable[[TrainState], dict] | None:
-    """`TrainState -> {"knn_top1": share}` on rows of `source`, a fixed sixth of them classified; None without labels."""
+    """`TrainState -> {"knn_top1": share}`, a fixed sixth of the rows classified by the others; None without labels."""
     if source.num_classes is None:
         return None
     bank, queries = hold_out(source, min(len(source) // 6, QUERIES), seed=0)

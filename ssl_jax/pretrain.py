@@ -55,7 +55,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
 def main() -> int:
     directory = Path(FLAGS.workdir) if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
-        raise ValueError("--workdir was not given; name the directory of this run, such as --workdir=runs/simclr_digits")
+        raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
     if outcome == "finished" and FLAGS.config.eval.protocols:
         evaluate.evaluate(directory, FLAGS.config.eval.protocols)

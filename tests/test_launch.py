@@ -180,6 +180,15 @@ def test_failed_install_stops_and_is_tried_again(checkout):
     (checkout.root / "offline").unlink()
     assert "ssl_jax.pretrain" in checkout.run("launch/local.sh").stdout
 
+    # An install that broke off may have changed some packages: what was complete before it no longer is.
+    requirements = checkout.root / "requirements.txt"
+    before = requirements.read_text()
+    (checkout.root / "offline").touch()
+    requirements.write_text("jax\n")
+    assert checkout.run("launch/local.sh").returncode == 1
+    requirements.write_text(before)
+    assert checkout.run("launch/local.sh").returncode == 1
+
 
 def test_uv_is_used_where_present(checkout):
     make = '[[ $1 == venv ]] && mkdir -p .venv/bin && cp "$PYTHON" .venv/bin/python'

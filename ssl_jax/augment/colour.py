@@ -89,11 +89,12 @@ def adjust_hue(image, delta):
     red, green, blue = x[..., 0], x[..., 1], x[..., 2]
     value = x.max(axis=-1)
     chroma = value - x.min(axis=-1)
-    # The hue in sixths of a circle: red 0, green 2, blue 4; grey has none, and any will do.
+    # The hue in sixths of a circle: red 0, green 2, blue 4; grey has none, and any will do. No test for equality with
+    # `value`: a compiler may compute the image twice, rounded differently, and then nothing is equal to its maximum.
     sector = jnp.where(
-        value == red,
+        (red >= green) & (red >= blue),
         _ratio(green - blue, chroma),
-        jnp.where(value == green, 2.0 + _ratio(blue - red, chroma), 4.0 + _ratio(red - green, chroma)),
+        jnp.where(green >= blue, 2.0 + _ratio(blue - red, chroma), 4.0 + _ratio(red - green, chroma)),
     )
     sector = sector + 6.0 * delta
 
@@ -122,6 +123,7 @@ def to_greyscale(image):
 def random_greyscale(key, image, p=0.2):
     """`to_greyscale` with probability `p`.
 
+    >>> import jax
     >>> print(random_greyscale(jax.random.key(0), jnp.array([[[0.0, 1.0, 0.0]]]), p=1.0))
     [[[0.587 0.587 0.587]]]
     """
@@ -141,6 +143,7 @@ def solarise(image, threshold=0.5):
 def random_solarise(key, image, p=0.2, threshold=0.5):
     """`solarise` with probability `p`; the default is that of BYOL's and MoCo v3's second view.
 
+    >>> import jax
     >>> random_solarise(jax.random.key(0), jnp.ones((1, 1, 1)), p=1.0).item()
     0.0
     """

@@ -24,8 +24,9 @@ def gaussian_blur(image, sigma, kernel_size: int, *, padding: str = "edge"):
     Raises:
         ValueError: even or non-positive kernel size, unknown padding.
 
-    >>> print(gaussian_blur(jnp.array([[[0.0], [1.0], [0.0]]]), 1.0, 3)[0, :, 0].round(3))
-    [0.274 0.452 0.274]
+    >>> blurred = gaussian_blur(jnp.array([[[0.0], [1.0], [0.0]]]), 1.0, 3)
+    >>> (1000 * blurred[0, :, 0]).round().astype(int).tolist()
+    [274, 452, 274]
     """
     check_image(image)
     if kernel_size < 1 or kernel_size % 2 == 0:

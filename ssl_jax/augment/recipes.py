@@ -90,7 +90,8 @@ def view(
 
     Source: SimCLR, section 3 and appendix A (arXiv 2002.05709); google-research/simclr, `tf2/data_util.py`.
     """
-    library = _library(semantics)
+    _check_options(semantics, mean, std)
+    library = _SEMANTICS[semantics]
     image = to_float(image)
     key_crop, key_flip, key_jitter, key_greyscale, key_blur, key_solarise = jax.random.split(key, 6)
 
@@ -136,7 +137,7 @@ def view(
         )
     if solarise_probability:
         image = random_solarise(key_solarise, image, solarise_probability, solarise_threshold)
-    return _normalised(image, mean, std)
+    return image if mean is None else normalise(image, mean, std)
 
 
 def evaluation_view(
@@ -166,7 +167,8 @@ def evaluation_view(
 
     Source: google-research/simclr, `tf2/data_util.py`.
     """
-    antialias = _library(semantics)["antialias"]
+    _check_options(semantics, mean, std)
+    antialias = _SEMANTICS[semantics]["antialias"]
     image = to_float(image)
     if proportion is None:
         image = resample(image, (0, 0, *image.shape[:2]), size, method=method, antialias=antialias)
@@ -175,15 +177,10 @@ def evaluation_view(
         image = center_crop(
             image, size, proportion=proportion, method=method, antialias=antialias, original_size=original_size
         )
-    return _normalised(image, mean, std)
+    return image if mean is None else normalise(image, mean, std)
 
 
-def _library(semantics):
+def _check_options(semantics, mean, std):
     check_choice("semantics", semantics, _SEMANTICS)
-    return _SEMANTICS[semantics]
-
-
-def _normalised(image, mean, std):
     if (mean is None) != (std is None):
         raise ValueError(f"Given mean {mean} and std {std}, expected both or neither: give both to normalise.")
-    return image if mean is None else normalise(image, mean, std)

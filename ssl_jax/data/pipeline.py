@@ -9,6 +9,7 @@ from functools import cached_property
 
 import grain
 import numpy as np
+from absl import flags
 
 from ssl_jax.data.sources import Source
 
@@ -120,11 +121,14 @@ def sequential(source: Source, batch_size: int) -> Iterator[dict[str, np.ndarray
 
 def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """Iterates over batches, two ahead."""
+    if workers and not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()  # outside of a command, such as in a notebook: grain's workers read absl flags
     dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
     dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
     iterator = iter(dataset)
     try:
-        yield from iterator
+        for batch in iterator:  # workers hand over a subclass of np.ndarray, in shared memory
+            yield {key: np.asarray(array) for key, array in batch.items()}
     finally:
         iterator.close()
 

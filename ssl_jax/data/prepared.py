@@ -31,11 +31,11 @@ class TfdsSource:
 
     @cached_property
     def labels(self) -> np.ndarray | None:
-        from tensorflow_datasets.decode import SkipDecoding
+        import tensorflow_datasets as tfds
 
         if "label" not in self._keys:
             return None
-        decoders = {"image": SkipDecoding()} if "image" in self._keys else None
+        decoders = {"image": tfds.decode.SkipDecoding()} if "image" in self._keys else None
         return np.array([x["label"] for x in self.builder.as_data_source(self.split, decoders=decoders)], np.int32)
 
     @cached_property
@@ -67,7 +67,8 @@ def load(rest: str, split: str) -> TfdsSource:
       split: a split of the data set, or a slice of one, such as "train[:10%]".
 
     Raises:
-      ValueError: the data are not prepared, have no such split, or their images are not uint8 [H, W, C] or labels no classes.
+      ValueError: the data are not prepared, have no such split, or hold images that are not uint8 [H, W, C] or labels
+        that are no classes.
     """
     dataset, _, folder = rest.partition("?data_dir=")
     root = Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()

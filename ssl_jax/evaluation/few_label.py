@@ -107,8 +107,9 @@ def fit(x, y, *, num_classes: int, strength: float = STRENGTH, tolerance: float 
     decay = 1 / (strength * n)
     penalty = jnp.full((design.shape[1], 1), decay).at[-1].set(0.0)  # the bias is free
 
-    # The Hessian of softmax cross-entropy is at most 1/2 of the design's second moment.
-    smoothness = 0.5 * jnp.linalg.norm(design, ord=2) ** 2 / n + decay
+    # The Hessian of softmax cross-entropy is at most 1/2 of the design's second moment, whose largest eigenvalue is
+    # at most its Frobenius norm.
+    smoothness = 0.5 * jnp.linalg.norm(jnp.matmul(design.T, design, precision=_HIGHEST)) / n + decay
     root = jnp.sqrt(decay / smoothness)
     momentum = (1 - root) / (1 + root)
 

@@ -176,10 +176,17 @@ class Conv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.promote_types(self.dtype, jnp.float32))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if self.size == 1:
-            # As a matrix product: the same numbers, and twice as fast on CPU, where XLA's 1x1 convolutions are slow.
-            return jnp.einsum("bhwi,io->bhwo", x[:, :: self.stride, :: self.stride], kernel[0, 0])
-        padding = [((self.size - 1) // 2,) * 2] * 2
-        return lax.conv_general_dilated(
-            x, kernel, (self.stride, self.stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        margin = ((self.size - 1) // 2,) * 2
+        height, width = (-(-length // self.stride) for length in x.shape[1:3])
+        if self.size > 1 and height * width > 4:
+            return lax.conv_general_dilated(
+                x, kernel, (self.stride, self.stride), (margin, margin), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+        # The same numbers as a matrix product of patches: on CPU twice as fast where the kernel is 1x1, and ten to a
+        # hundred times on maps of up to 2x2, which XLA's convolutions there are not made for.
+        x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
+        patches = [
+            x[:, i : i + self.stride * height : self.stride, j : j + self.stride * width : self.stride]
+            for i in range(self.size) for j in range(self.size)
+        ]  # fmt: skip
+        return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(patches, axis=-1), kernel.reshape(-1, self.features))

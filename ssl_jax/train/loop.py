@@ -72,9 +72,10 @@ def run(
       state: where to start; donated.
       batches: the pipeline, `iterate(start)`.
       checkpoints: where states are saved.
-      logs: where rows are written, `write(step, values)`, `warn(text)` and `event(name, step)`.
+      logs: where rows are written, `write(step, values)`, `warn(step, text)` and `event(name, step)`.
       history: the memory of the health watch, from the checkpoint or `{}`.
       evaluate: `state -> dict of metrics`, called every `config.train.eval_every` steps, or None.
+        What it returns joins that step's row.
 
     Returns:
       "finished", or "interrupted" after SIGTERM; the state is saved in both cases.
@@ -89,7 +90,7 @@ def run(
     def due(interval, step):
         return bool(interval) and (step % interval == 0 or step == experiment.steps)
 
-    def record(step, metrics):
+    def record(step, metrics, **evaluation):
         """Reads the metrics of a step: this is where the host waits for the device, one step behind."""
         nonlocal history
         bad = int(metrics.pop("nonfinite"))
@@ -99,14 +100,12 @@ def run(
                 f"{float(metrics['gradient_norm']):.3g}); lower config.optim.learning_rate, lengthen the warm-up "
                 "or set config.optim.clip_norm, then continue from the last checkpoint"
             )
-        if due(train.log_every, step):
-            row = {name: float(value) for name, value in jax.device_get(metrics).items()} | clock.read(
-                experiment.batch_size
-            )
+        if due(train.log_every, step) or evaluation:
+            row = {name: float(value) for name, value in jax.device_get(metrics).items() if not np.isnan(value)}
             history, warnings = health.update(history, row)
-            logs.write(step, row)
+            logs.write(step, row | clock.read(experiment.batch_size) | evaluation)
             for warning in warnings:
-                logs.warn(f"step {step}: {warning}")
+                logs.warn(step, warning)
 
     with termination() as terminated, contextlib.closing(stream):
         for step in range(start + 1, experiment.steps + 1):
@@ -118,10 +117,9 @@ def run(
             stop = terminated.is_set()
             save, look = stop or due(train.checkpoint_every, step), evaluate is not None and due(train.eval_every, step)
             if step == start + 1 or save or look or step == experiment.steps:
-                record(*pending)  # before a save: a state that is not finite is never written
+                # Before a save, so that a state that is not finite is never written.
+                record(step, metrics, **(evaluate(state) if look else {}))
                 pending = None
-            if look:
-                logs.write(step, evaluate(state))
             if save:
                 checkpoints.save(step, state, history, wait=stop)
             if step == start + 1 or save or look:

@@ -42,9 +42,10 @@ class Logs:
         if self._sinks:
             self._file.event(name, int(step))
 
-    def warn(self, text: str) -> None:
+    def warn(self, step: int, text: str) -> None:
         if self._sinks:
-            self._terminal.say(f"warning: {text}")
+            self._terminal.say(f"warning: step {step}: {text}")
+            self._file.event("warning", int(step), text=text)
 
     def __enter__(self):
         return self
@@ -63,16 +64,17 @@ class MetricsFile:
     def write(self, step: int, values: Mapping) -> None:
         self._append({"step": step} | {name: _plain(value) for name, value in values.items()})
 
-    def event(self, name: str, step: int) -> None:
-        self._append({"event": name, "step": step})
+    def event(self, name: str, step: int, **values) -> None:
+        self._append({"event": name, "step": step} | values)
 
     def close(self) -> None:
         self._file.close()
 
     def truncate_after(self, step: int) -> None:
-        """Drops the rows past `step`, all events, and a last line that a kill cut short; all at once or not at all."""
+        """Drops rows past `step`, ends of earlier runs, and a last line that a kill cut short; all at once or not."""
         lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]  # a whole line ends in a newline
-        kept = [line for line in lines if "event" not in (row := json.loads(line)) and row["step"] <= step]
+        ends = ("finished", "interrupted")
+        kept = [line for line in lines if (row := json.loads(line))["step"] <= step and row.get("event") not in ends]
         new = self.path.with_name(self.path.name + ".new")
         new.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._file.close()
@@ -133,20 +135,23 @@ class WeightsAndBiases:
 class Terminal:
     """A bar with loss, rates and the time left; where standard error is no terminal, a line for each row of metrics."""
 
-    shown = {"loss": "loss {:#.4g}", "learning_rate": "lr {:#.3g}", "examples_per_second": "{:.0f} examples/s"}
+    shown = {
+        "loss": "loss {:#.4g}",
+        "learning_rate": "lr {:#.3g}",
+        "examples_per_second": "{:.0f} examples/s",
+        "knn_top1": "kNN {:.1%}",
+    }
 
     def __init__(self, start: int, steps: int):
         self._steps, bar = steps, sys.stderr.isatty()
         self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True) if bar else None
 
     def write(self, step: int, values: Mapping) -> None:
-        training = "loss" in values  # the rows of an evaluation have none, and are shown whole
-        shown = self.shown if training else {name: name + " {:#.4g}" for name in values}
-        parts = [text.format(float(values[name])) for name, text in shown.items() if name in values]
-        if self._bar is not None and training:
+        parts = [text.format(float(values[name])) for name, text in self.shown.items() if name in values]
+        if self._bar is not None:
             self._bar.set_postfix_str("  ".join(parts), refresh=False)
             self._bar.update(step - self._bar.n)
-        else:
+        if self._bar is None or "knn_top1" in values:  # an evaluation stays on the screen
             self.say("  ".join([f"step {step}/{self._steps}", *parts]))
 
     def say(self, text: str) -> None:

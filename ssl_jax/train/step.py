@@ -34,7 +34,7 @@ def make_step(
       steps: steps of the whole run.
       probe: online probe with `update(probe_state, features, labels, axis_name) -> probe_state, metrics`, or None.
       signals: `(z_a [B, D], z_b [B, D]) -> dict of scalars`, health signals of the global batch, or None.
-      signals_every: signals are computed at every step whose count, from 1, is divisible by it (0 elsewhere).
+      signals_every: signals are computed at every step whose count, from 1, is divisible by it (nan elsewhere).
 
     Returns:
       The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
@@ -83,12 +83,12 @@ def make_step(
 
 
 def every(interval: int, step, function: Callable, *arguments):
-    """`function(*arguments)` at steps divisible by `interval`, zeros of the same shapes elsewhere."""
+    """`function(*arguments)`, floats, at steps divisible by `interval`; nan of the same shapes elsewhere."""
     if interval == 1:
         return function(*arguments)
     shapes = jax.eval_shape(function, *arguments)
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.cond(step % interval == 0, function, lambda *_: zeros, *arguments)
+    absent = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
+    return jax.lax.cond(step % interval == 0, function, lambda *_: absent, *arguments)
 
 
 def first_nonfinite(loss, gradients):

@@ -20,12 +20,10 @@ SIGNIFICANT = 1e-3
     ("brightness_mode", "contrast_mean", "saturation_mode", "amounts"),
     [
         ("multiplicative", "grey", "luma", (1.6, 1.7, 0.4, -0.17)),
-        ("multiplicative", "channel", "luma", (0.5, 0.3, 1.7, 0.2)),
         ("additive", "channel", "hsv", (0.4, 1.6, 1.7, 0.1)),
-        ("additive", "grey", "hsv", (-0.5, 0.4, 0.3, -0.2)),
     ],
 )
-def test_every_order_equals_the_operations_one_after_another(x64, brightness_mode, contrast_mean, saturation_mode, amounts):
+def test_every_order_equals_one_operation_after_another(x64, brightness_mode, contrast_mean, saturation_mode, amounts):
     """All 24 orders, with amounts that clip; each operation alone is held against Pillow or scikit-image elsewhere."""
     modes = dict(brightness_mode=brightness_mode, contrast_mean=contrast_mean, saturation_mode=saturation_mode)
     image = jnp.asarray(PHOTO / 255.0)
@@ -42,12 +40,12 @@ def test_every_order_equals_the_operations_one_after_another(x64, brightness_mod
             expected = operations[operation](expected)
         np.testing.assert_allclose(result, expected, atol=1e-12)
         assert np.abs(result - image).max() > 0.1
-    fixed = apply_jitter(image, jnp.array(amounts), **modes)
+    fixed = jax.jit(lambda image: apply_jitter(image, jnp.array(amounts), **modes))(image)
     np.testing.assert_allclose(fixed, results[0], atol=1e-12)
 
 
 def draws(key, **strengths):
-    return jax.vmap(lambda key: sample_jitter(key, **strengths))(jax.random.split(key, DRAWS))
+    return jax.jit(jax.vmap(lambda key: sample_jitter(key, **strengths)))(jax.random.split(key, DRAWS))
 
 
 def test_all_24_orders_are_equally_likely(key):
@@ -73,8 +71,9 @@ def test_amounts_are_uniform_and_independent(key, mode, brightness, lowest, high
 
 
 def test_jitter_happens_with_its_probability(key):
-    image = jnp.asarray(PHOTO[:2, :2] / 255.0, jnp.float32)
+    image = np.float32(PHOTO[:2, :2] / 255.0)
     results = jax.jit(jax.vmap(lambda key: colour_jitter(key, image, p=0.8)))(jax.random.split(key, DRAWS))
+    results = np.asarray(results)
     changed = float((results != image).any(axis=(1, 2, 3)).mean())
     assert abs(changed - 0.8) < 4 * 0.4 / np.sqrt(DRAWS)
 
@@ -89,21 +88,22 @@ def test_vmapped_jitter_equals_single_ones_and_stays_between_0_and_1(key):
 
 
 def test_double_precision_draws_the_same_jitter(key, x64):
-    image = jnp.asarray(PHOTO / 255.0)
-    exact = colour_jitter(key, image, p=1.0)
+    image, jitter = jnp.asarray(PHOTO / 255.0), jax.jit(lambda key, image: colour_jitter(key, image, p=1.0))
+    exact = jitter(key, image)
     assert exact.dtype == jnp.float64
-    single = colour_jitter(key, image.astype(jnp.float32), p=1.0)
+    single = jitter(key, image.astype(jnp.float32))
     assert single.dtype == jnp.float32
     np.testing.assert_allclose(single, exact, atol=1e-5)
 
 
 def test_images_without_colour_get_brightness_and_contrast(key):
-    grey = jnp.asarray(PHOTO[..., :1] / 255.0, jnp.float32)
-    result = colour_jitter(key, grey, saturation=0, hue=0, p=1.0)
+    jitter = jax.jit(lambda key, image: colour_jitter(key, image, saturation=0, hue=0, p=1.0))
+    grey = np.float32(PHOTO[..., :1] / 255.0)
+    result = jitter(key, grey)
     assert result.shape == grey.shape and jnp.abs(result - grey).max() > 0.01
     # The same as in a colour image with three equal channels.
-    coloured = colour_jitter(key, jnp.repeat(grey, 3, axis=2), saturation=0, hue=0, p=1.0)
-    np.testing.assert_allclose(coloured, jnp.repeat(result, 3, axis=2), atol=1e-6)
+    coloured = jitter(key, np.repeat(grey, 3, axis=2))
+    np.testing.assert_allclose(coloured, np.repeat(result, 3, axis=2), atol=1e-6)
     many = jnp.full((4, 4, 5), 0.5)
     assert colour_jitter(key, many, saturation=0, hue=0, contrast_mean="channel").shape == many.shape
 

@@ -1,6 +1,7 @@
 """Sources: what each spec holds, its checks, canvases, and rows held out."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -80,7 +81,7 @@ def test_digits_items_and_classes():
 def test_synthetic_is_the_same_on_every_machine():
     rows = everything(sources.load("synthetic:32x60", "train"))
     digest = hashlib.sha256(rows["image"].tobytes() + rows["box"].tobytes() + "\n".join(rows["text"]).encode())
-    assert digest.hexdigest() == "GOLDEN"
+    assert digest.hexdigest() == "072878b212963e3e7a9261af43e58e657a579045989788942f4636f6f45b53f9"
 
 
 def test_synthetic_row_does_not_depend_on_its_company():
@@ -228,6 +229,21 @@ def test_tfds_refusals(tfds_folder):
         sources.load(f"tfds:ramps_of_many_sizes?data_dir={tfds_folder}", "train")
 
 
+@pytest.mark.parametrize(
+    "file, old, new, message",
+    [
+        ("features.json", "uint8", "uint16", r"is uint16 \[16, 16, 3\]; expected uint8 \[H, W, C\]"),
+        ("dataset_info.json", "array_record", "tfrecord", "is not prepared as array_record"),
+    ],
+)
+def test_tfds_data_of_another_kind_are_refused(tfds_folder, tmp_path, file, old, new, message):
+    shutil.copytree(tfds_folder / "ramps", tmp_path / "ramps")
+    path = tmp_path / "ramps" / "1.0.0" / file
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        sources.load(f"tfds:ramps?data_dir={tmp_path}", "train")
+
+
 # canvas, hold_out, load
 
 
@@ -237,19 +253,19 @@ def test_canvas_makes_one_size_and_keeps_the_original(tfds_folder):
     assert rows["image"].shape == (8, 32, 32, 3) and source.num_classes == 2
     np.testing.assert_array_equal(rows["size"], [[24 + 4 * i, 60 - 6 * i] for i in range(8)])
     assert rows["size"].dtype == np.int32
-    # Squashing a ramp gives the same ramp, whatever the sizes: red rises from left to right, green from top to bottom.
-    ramp = 127 * (np.arange(32) + 0.5) / 32
-    for image, light in zip(rows["image"].astype(float), 128 * (np.arange(8) % 2), strict=True):
-        inner = slice(2, -2)
-        np.testing.assert_allclose(image[inner, inner, 0], np.tile(light + ramp, (32, 1))[inner, inner], atol=3.5)
-        np.testing.assert_allclose(image[inner, inner, 1], np.tile(light + ramp, (32, 1)).T[inner, inner], atol=3.5)
+    # A squashed ramp is a ramp: red from left to right, green from top to bottom. Pixel x of n holds 127 x // n.
+    centre, inner = (np.arange(32) + 0.5) / 32, slice(2, -2)
+    for image, light, size in zip(rows["image"], 128 * (np.arange(8) % 2), rows["size"], strict=True):
+        green, red = (light + 127 * centre - 63.5 / n - 0.5 for n in size)
+        np.testing.assert_allclose(image[inner, inner, 0], np.tile(red, (32, 1))[inner, inner], atol=1.5)
+        np.testing.assert_allclose(image[inner, inner, 1], np.tile(green, (32, 1)).T[inner, inner], atol=1.5)
 
 
 def test_canvas_averages_the_side_that_shrinks(npz):
     stripes = np.zeros((1, 8, 64, 1), np.uint8)
-    stripes[:, :, ::2] = 200  # no longer visible at a quarter of the width: 100 everywhere
+    stripes[:, :, ::4] = 200  # every output pixel covers one bright column of four, and repeats half a row
     source = sources.load(npz(image=stripes), "train", canvas=16)
-    np.testing.assert_array_equal(source[0]["image"], np.full((16, 16, 1), 100, np.uint8))
+    np.testing.assert_array_equal(source[0]["image"], np.full((16, 16, 1), 50, np.uint8))
     with pytest.raises(ValueError, match="canvas is -1; expected a side in pixels"):
         sources.load("digits", "train", canvas=-1)
 
