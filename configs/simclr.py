@@ -7,7 +7,7 @@ google-research/simclr (commit 383d414). Published numbers are linear-probe top-
 not verified against a table of the paper. Recipes ending in `_code` are the official README's commands: they differ
 from the paper in the loss (the code's is twice the paper's mean over 2B anchors, which matters for the biases and norm
 parameters that LARS does not rescale), the weight decay (1e-4, the paper has 1e-6), the projector (three layers, the
-paper's v1 has two) and the brightness jitter (multiplicative; v1's was additive).
+paper's v1 has two), the brightness jitter (multiplicative; v1's was additive) and crops (none below 10 % of the area).
 
 | recipe                    | paper, section           | published  | hardware of the published run   |
 |---------------------------|--------------------------|------------|---------------------------------|
@@ -61,6 +61,7 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.augment.size = 224
     config.augment.crop_scale = (0.08, 1.0)
     config.augment.crop_ratio = (3 / 4, 4 / 3)
+    config.augment.crop_distribution = "torchvision"
     config.augment.crop = True
     config.augment.method = "bicubic"
     config.augment.flip_probability = 0.5
@@ -72,7 +73,7 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.augment.blur_probability = 0.5
     config.augment.blur_sigma = (0.1, 2.0)
     config.augment.solarise_probability = 0.0
-    config.augment.semantics = "tensorflow"  # how crops, contrast, saturation and borders are defined
+    config.augment.semantics = "tensorflow"  # how resizing, contrast, saturation and borders are defined
     config.augment.mean = placeholder(tuple)  # None: SimCLR feeds values in [0, 1]
     config.augment.std = placeholder(tuple)
 
@@ -123,6 +124,8 @@ def imagenet_code() -> ConfigDict:
     config = imagenet(epochs=100)
     config.method.loss_scale = 2.0
     config.model.projector.hidden_dims = (2048, 2048)
+    config.augment.crop_distribution = "tensorflow"
+    config.augment.crop_scale = (0.1, 1.0)  # asks for 0.08, and refuses crops that cover less than 0.1 of the image
     config.augment.brightness_mode = "multiplicative"
     config.optim.learning_rate = 0.075
     config.optim.scaling = "sqrt"
@@ -182,7 +185,8 @@ def cifar10_code() -> ConfigDict:
     config.model.zero_init_residual = True
     config.model.projector.hidden_dims = (512, 512)
     config.model.projector.norm = "all"
-    config.augment.crop_scale = (0.08, 1.0)
+    config.augment.crop_distribution = "tensorflow"
+    config.augment.crop_scale = (0.1, 1.0)
     config.augment.method = "bicubic"
     config.augment.semantics = "tensorflow"
     config.augment.greyscale_probability = 0.2
@@ -199,6 +203,8 @@ def cifar10_r50() -> ConfigDict:
     config.method.loss_scale = 1.0
     config.model.depth = 50
     config.model.projector.hidden_dims = (2048,)
+    config.augment.crop_distribution = "torchvision"
+    config.augment.crop_scale = (0.08, 1.0)
     config.augment.brightness_mode = "additive"
     config.train.batch_size = 1024
     config.optim.weight_decay = 1e-6

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 
 PACKAGE = str(Path(__file__).parent)
 CONFIGS = str(Path(__file__).parent.parent / "configs")
@@ -15,6 +15,8 @@ CONFIGS = str(Path(__file__).parent.parent / "configs")
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main()` and exits with its status."""
+
+    logging.set_verbosity(logging.WARNING)  # checkpointing says much that is of no use here
 
     def parse(argv):
         try:

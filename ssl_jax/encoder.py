@@ -12,7 +12,7 @@ from ssl_jax import methods, workdir
 from ssl_jax.data import pipeline
 from ssl_jax.evaluation.features import extract
 from ssl_jax.train import parallel
-from ssl_jax.train.checkpoint import Checkpoints
+from ssl_jax.train.checkpoint import load_model
 
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
@@ -84,11 +84,6 @@ def load_encoder(directory, layer: str | None = None) -> Encoder:
     """
     directory = Path(directory)
     config = workdir.read_config(directory)
-    if not (directory / "checkpoints").is_dir():
-        raise ValueError(f"{directory} has no checkpoint yet; let pretraining reach its first one")
-    with Checkpoints(directory / "checkpoints") as checkpoints:
-        if checkpoints.latest is None:
-            raise ValueError(f"{directory} has no checkpoint yet; let pretraining reach its first one")
-        everywhere = parallel.make("shard_map", None, jax.device_count())
-        model = checkpoints.restore_model(everywhere.replicated)
+    everywhere = parallel.make("shard_map", None, jax.device_count())
+    model = load_model(directory, everywhere.replicated)
     return make_encoder(methods.build(config), everywhere, model["params"], model["method"], layer)

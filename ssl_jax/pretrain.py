@@ -20,6 +20,17 @@ from ssl_jax.train import checkpoint, experiment, loop, metrics, startup
 FLAGS = flags.FLAGS
 
 
+def initial_state(run: experiment.Experiment, init_from: str):
+    """The state before the first step; its parameters from another run's directory where `init_from` names one."""
+    state = run.create()
+    if not init_from:
+        return state
+    params = checkpoint.load_model(Path(init_from), run.parallel.replicated)["params"]
+    if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
+        raise ValueError(f"config.train.init_from={init_from} holds other parameters; give a run of the same model")
+    return state.replace(params=params)
+
+
 def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
     source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
@@ -40,7 +51,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     workdir.prepare(directory, config)
     with checkpoint.Checkpoints(directory / "checkpoints") as checkpoints:
         if checkpoints.latest is None:
-            state, history = experiment.start(run), {}
+            state, history = initial_state(run, config.train.init_from), {}
         else:
             state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
             print(f"continuing  {directory} from step {checkpoints.latest}")

@@ -19,11 +19,12 @@ ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in co
 # learning_rate is the effective one, after scaling.
 PUBLISHED = {
     # README: --train_batch_size=4096 --train_epochs=100 --temperature=0.1 --learning_rate=0.075
-    # --learning_rate_scaling=sqrt --weight_decay=1e-4; num_proj_layers=3, proj_out_dim=128 by default.
+    # --learning_rate_scaling=sqrt --weight_decay=1e-4; num_proj_layers=3, proj_out_dim=128 by default. Crops of less
+    # than 10 % are refused: min_object_covered=0.1 with the whole image as the object.
     "imagenet_r50_100ep_code": {
         "batch_size": 4096, "epochs": 100, "temperature": 0.1, "learning_rate": 4.8, "weight_decay": 1e-4,
         "optimizer": "lars", "loss_scale": 2.0, "depth": 50, "width": 1, "hidden_dims": (2048, 2048), "output_dim": 128,
-        "size": 224, "jitter": (0.8, 0.8, 0.8, 0.2), "blur": 0.5, "grey": 0.2, "crop": (0.08, 1.0), "warmup_epochs": 10,
+        "size": 224, "jitter": (0.8, 0.8, 0.8, 0.2), "blur": 0.5, "grey": 0.2, "crop": (0.1, 1.0), "warmup_epochs": 10,
         "brightness": "multiplicative", "stem": "imagenet",
     },
     # Paper, section 2.2 and appendix B: batch 4096, LARS 4.8 = 0.3 x 4096 / 256, weight decay 1e-6, 10 warm-up epochs.
@@ -43,7 +44,7 @@ PUBLISHED = {
     "cifar10_r18_code": {
         "batch_size": 512, "epochs": 1000, "temperature": 0.5, "learning_rate": 2.0, "weight_decay": 1e-4,
         "optimizer": "lars", "loss_scale": 2.0, "depth": 18, "hidden_dims": (512, 512), "output_dim": 128, "size": 32,
-        "jitter": (0.4, 0.4, 0.4, 0.1), "blur": 0.0, "grey": 0.2, "crop": (0.08, 1.0), "warmup_epochs": 10,
+        "jitter": (0.4, 0.4, 0.4, 0.1), "blur": 0.0, "grey": 0.2, "crop": (0.1, 1.0), "warmup_epochs": 10,
         "stem": "cifar",
     },
     # dkobak/simclr-cifar10, README and simclr-cifar10.py: 100 epochs at base rate 0.06 per 256.

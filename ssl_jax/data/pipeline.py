@@ -102,19 +102,19 @@ def sequential(source: Source, batch_size: int) -> Iterator[dict[str, np.ndarray
       batch_size: rows of a batch.
 
     Yields:
-      the numeric arrays of the source, stacked, and `mask` bool [batch_size], False for the copies.
+      the numeric arrays of the source, stacked, and `valid` bool [batch_size], False for the copies.
 
     Raises:
-      ValueError: batch_size is not positive, or the source has an array `mask` of its own.
+      ValueError: batch_size is not positive, or the source has an array `valid` of its own.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected a positive number of rows")
-    _refuse_reserved(source, "mask")
+    _refuse_reserved(source, "valid")
 
     def read(k: int) -> dict[str, np.ndarray]:
         rows = np.arange(k * batch_size, (k + 1) * batch_size)
         batch = _numeric(source.rows(np.minimum(rows, len(source) - 1)))
-        return batch | {"mask": rows < len(source)}
+        return batch | {"valid": rows < len(source)}
 
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(read))
 

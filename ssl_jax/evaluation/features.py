@@ -1,77 +1,58 @@
 """Feature arrays: from an encoder, from the input itself, and from an untrained encoder with settled statistics."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
 
 
-def padded_batches(source, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """All rows of a source in order, as batches of one size; `mask` is False on the rows that pad the last one.
-
-    Args:
-      source: has `__len__` and `rows(ids int64 [n]) -> dict of arrays [n, ...]`.
-
-    Yields:
-      the source's arrays [batch_size, ...], with `row` int64 (the position in the source) and `mask` bool [batch_size].
-    """
-    for start in range(0, len(source), batch_size):
-        ids = np.arange(start, start + batch_size)
-        mask = ids < len(source)
-        ids = np.minimum(ids, len(source) - 1)
-        yield source.rows(ids) | {"row": ids, "mask": mask}
-
-
 def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
-    """The features of every unmasked row, in the order of the batches.
+    """The features of every valid row, in the order of the batches.
 
     Args:
-      encode: jitted, `dict batch -> features [b, F]`; gets the batch without `row` and `mask`.
-      batches: dicts of arrays [b, ...] of one size; `mask` bool [b] marks the rows that count (all where absent), `row`
-        their position in the source (counted where absent), `label` is optional.
+      encode: jitted, `dict batch -> features [b, F]`; gets the batch without `valid`.
+      batches: dicts of arrays [b, ...] of one size; `valid` bool [b] marks the rows that count (all where absent),
+        `label` is optional.
 
     Returns:
-      `features` float32 [N, F], `row` int64 [N], and `label` int32 [N] where the batches have it.
+      `features` float32 [N, F], and `label` int32 [N] where the batches have it.
 
-    Raises:
-      ValueError: there are no rows.
-
-    >>> batch = {"image": np.ones((4, 2)), "label": np.arange(4), "mask": np.arange(4) < 3}
+    >>> batch = {"image": np.ones((4, 2)), "label": np.arange(4), "valid": np.arange(4) < 3}
     >>> extract(lambda batch: 2 * batch["image"], [batch])["label"].tolist()
     [0, 1, 2]
     """
-    parts = []
+    parts, pending = [], None
 
-    def collect(features, batch, mask, row):
-        part = {"features": np.asarray(features, np.float32), "row": row}
-        if "label" in batch:
-            part["label"] = np.asarray(batch["label"], np.int32)
-        parts.append({name: array[mask] for name, array in part.items()})
+    def collect(features, valid, label):
+        part = {"features": np.asarray(features, np.float32)}
+        if label is not None:
+            part["label"] = np.asarray(label, np.int32)
+        parts.append({name: array[valid] for name, array in part.items()})
 
-    pending, seen = None, 0
     for batch in batches:
-        inputs = {name: array for name, array in batch.items() if name not in ("row", "mask")}
-        size = len(next(iter(inputs.values())))
-        mask = np.asarray(batch.get("mask", np.ones(size, bool)))
-        row = np.asarray(batch.get("row", seen + np.arange(size)), np.int64)
-        seen += size
+        inputs = {name: array for name, array in batch.items() if name != "valid"}
+        valid = batch.get("valid", np.ones(len(next(iter(inputs.values()))), bool))
         features = encode(inputs)
         # Features are fetched after the next batch has been dispatched: the device does not wait for the host.
         if pending is not None:
             collect(*pending)
-        pending = features, inputs, mask, row
-    if pending is not None:
-        collect(*pending)
-    if not sum(len(part["row"]) for part in parts):
-        raise ValueError("Features were asked of a data set without rows; pass a split that has at least one example.")
+        pending = features, np.asarray(valid), inputs.get("label")
+    collect(*pending)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def input_features(images) -> np.ndarray:
-    """The input itself as features, the baseline of every probe: `[N, ...] -> float32 [N, F]`, bytes divided by 255."""
-    images = np.asarray(images)
-    scale = 255 if images.dtype == np.uint8 else 1
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(scale)
+def input_rows(source) -> dict[str, np.ndarray]:
+    """The input itself as features, the baseline of every probe: flattened pixels, divided by 255.
+
+    Args:
+      source: has `__len__` and `rows(ids) -> dict of arrays [n, ...]`, with `image` of one size.
+
+    Returns:
+      `features` float32 [N, H * W * C], and `label` int32 [N] where the source has it.
+    """
+    rows = source.rows(np.arange(len(source)))
+    found = {"features": rows["image"].reshape(len(source), -1).astype(np.float32) / np.float32(255)}
+    return found | ({"label": np.asarray(rows["label"], np.int32)} if "label" in rows else {})
 
 
 def statistics(features) -> tuple[np.ndarray, np.ndarray]:

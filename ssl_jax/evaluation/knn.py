@@ -78,7 +78,8 @@ def _normalise(x):
 def _vote(train, labels, rows, *, k, temperature, num_classes):
     cosine = jnp.einsum("mf,nf->mn", _normalise(rows), train, precision=lax.Precision.HIGHEST)
     nearest, index = lax.top_k(cosine, k)
-    # exp(cosine / temperature) up to a factor common to the row, which leaves the winner and is finite at any temperature.
+    # exp(cosine / temperature) up to a factor common to the row: the winner stays, and nothing overflows.
     weights = jax.nn.softmax(nearest / temperature, axis=1)
-    votes = jnp.einsum("mk,mkc->mc", weights, jax.nn.one_hot(labels[index], num_classes), precision=lax.Precision.HIGHEST)
+    classes = jax.nn.one_hot(labels[index], num_classes)
+    votes = jnp.einsum("mk,mkc->mc", weights, classes, precision=lax.Precision.HIGHEST)
     return jnp.argmax(votes, axis=1).astype(jnp.int32)

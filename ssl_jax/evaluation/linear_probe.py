@@ -34,7 +34,7 @@ class LinearResult(NamedTuple):
 def linear_probe(
     train_x, train_y, test_x, test_y, *, num_classes: int,
     learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), weight_decays=(0.0, 1e-3), epochs: int = 100,
-    batch_size: int = 256, standardised: bool = True, validation=None, held_out: float = 0.1, seed: int = 0,
+    batch_size: int = 256, standardised: bool = True, validation=None, held_out: float = 0.2, seed: int = 0,
 ) -> LinearResult:
     """Test accuracy of softmax regression on fixed features, its settings chosen without the test rows.
 
@@ -62,9 +62,8 @@ def linear_probe(
 
     Kornblith et al. 2019, arXiv 1805.08974; SimCLR, arXiv 2002.05709, section 2.2.
     """
-    mean, std = statistics(train_x) if standardised else (np.zeros(train_x.shape[1], np.float32),) * 2
-    if not standardised:
-        std = np.ones_like(mean)
+    width = train_x.shape[1]
+    mean, std = statistics(train_x) if standardised else (np.zeros(width, np.float32), np.ones(width, np.float32))
     x, y = jnp.asarray(train_x, jnp.float32), jnp.asarray(train_y, jnp.int32)
     rng = np.random.default_rng(seed)
     candidates = tuple(product(learning_rates, weight_decays))
@@ -138,9 +137,7 @@ def _logits(head, features):
 
 def _score(heads, x, y, mean, std, block: int = 1024):
     """Top-1 and cross-entropy of every head on the rows, [L] each."""
-    parts = [
-        _block_sums(heads, x[i : i + block], y[i : i + block], mean, std) for i in range(0, len(x), block)
-    ]
+    parts = [_block_sums(heads, x[i : i + block], y[i : i + block], mean, std) for i in range(0, len(x), block)]
     correct, loss = np.sum(jax.device_get(parts), axis=0, dtype=np.float64) / len(x)
     return correct, loss
 

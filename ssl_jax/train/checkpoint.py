@@ -74,5 +74,18 @@ class Checkpoints:
         return self._manager.restore(self.latest, args=ocp.args.Composite(**items))["model"]
 
 
+def load_model(run: Path, sharding) -> dict:
+    """`{"params", "method"}` of the newest checkpoint of a run directory, placed by `sharding`.
+
+    Raises:
+      ValueError: there is no checkpoint.
+    """
+    if (run / "checkpoints").is_dir():
+        with Checkpoints(run / "checkpoints") as checkpoints:
+            if checkpoints.latest is not None:
+                return checkpoints.restore_model(sharding)
+    raise ValueError(f"{run} has no checkpoint; give the directory of a run that has reached its first one")
+
+
 def _placed(tree, sharding):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -90,7 +90,7 @@ def run(
     def due(interval, step):
         return bool(interval) and (step % interval == 0 or step == experiment.steps)
 
-    def record(step, metrics, **evaluation):
+    def record(step, metrics, evaluate=None):
         """Reads the metrics of a step: this is where the host waits for the device, one step behind."""
         nonlocal history
         bad = int(metrics.pop("nonfinite"))
@@ -100,10 +100,11 @@ def run(
                 f"{float(metrics['gradient_norm']):.3g}); lower config.optim.learning_rate, lengthen the warm-up "
                 "or set config.optim.clip_norm, then continue from the last checkpoint"
             )
-        if due(train.log_every, step) or evaluation:
+        if due(train.log_every, step) or evaluate is not None:
             row = {name: float(value) for name, value in jax.device_get(metrics).items() if not np.isnan(value)}
             history, warnings = health.update(history, row)
-            logs.write(step, row | clock.read(experiment.batch_size) | evaluation)
+            row |= clock.read(experiment.batch_size)
+            logs.write(step, row if evaluate is None else row | evaluate(state))
             for warning in warnings:
                 logs.warn(step, warning)
 
@@ -118,7 +119,7 @@ def run(
             save, look = stop or due(train.checkpoint_every, step), evaluate is not None and due(train.eval_every, step)
             if step == start + 1 or save or look or step == experiment.steps:
                 # Before a save, so that a state that is not finite is never written.
-                record(step, metrics, **(evaluate(state) if look else {}))
+                record(step, metrics, evaluate if look else None)
                 pending = None
             if save:
                 checkpoints.save(step, state, history, wait=stop)

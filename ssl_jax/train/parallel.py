@@ -33,6 +33,10 @@ class Parallel:
         """The sharding of the state."""
         return NamedSharding(self.mesh, P())
 
+    def replicate(self, tree):
+        """`tree` on every device."""
+        return jax.device_put(tree, self.replicated)
+
     def compile(self, step: Callable) -> Callable:
         """`step(state, batch, axis_name) -> state, metrics` as `(state, batch) -> state, metrics`; donates the state.
 

@@ -92,9 +92,9 @@ def test_strings_stay_behind(small):
 
 def test_sequential_visits_all_rows_in_order_and_masks_the_rest(small):
     batches = list(sequential(small, 20))
-    assert [batch["mask"].sum() for batch in batches] == [20, 20, 10]
+    assert [batch["valid"].sum() for batch in batches] == [20, 20, 10]
     assert all(len(array) == 20 for batch in batches for array in batch.values())
-    mask = np.concatenate([batch["mask"] for batch in batches])
+    mask = np.concatenate([batch["valid"] for batch in batches])
     for key in ("image", "label", "box"):
         rows = np.concatenate([batch[key] for batch in batches])[mask]
         np.testing.assert_array_equal(rows, small.rows(np.arange(50))[key])
@@ -102,7 +102,7 @@ def test_sequential_visits_all_rows_in_order_and_masks_the_rest(small):
 
 def test_one_batch_can_hold_more_than_the_source(small):
     (batch,) = sequential(small, 64)
-    assert batch["mask"].sum() == 50 and len(batch["image"]) == 64
+    assert batch["valid"].sum() == 50 and len(batch["image"]) == 64
 
 
 class Unplugged:
@@ -144,4 +144,4 @@ def test_reserved_names_are_refused():
     with pytest.raises(ValueError, match="array 'row', a name that batches use themselves; rename it"):
         Batches(sources.from_arrays({"image": image, "row": np.arange(4)}), batch_size=2, seed=0)
     with pytest.raises(ValueError, match="array 'mask'"):
-        next(sequential(sources.from_arrays({"image": image, "mask": image}), 2))
+        next(sequential(sources.from_arrays({"image": image, "valid": image}), 2))

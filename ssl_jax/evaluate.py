@@ -1,0 +1,81 @@
+"""Evaluates a run: probes of the trained encoder, beside input pixels and the same encoder before training.
+
+    python -m ssl_jax.evaluate --workdir=runs/simclr_digits --protocols=knn,linear,few_label [--data=npz:DIR]
+
+Writes `evaluation.json` in the run directory (running a protocol again replaces its rows) and prints a table.
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from ssl_jax import command_line, methods, workdir
+from ssl_jax.data import pipeline, sources
+from ssl_jax.encoder import Encoder, load_encoder
+from ssl_jax.evaluation import features, protocols
+
+FLAGS = flags.FLAGS
+# Batches that settle the untrained encoder's running statistics, and their size.
+CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
+MOST_PIXELS = 2**32  # bytes of the training set's pixels as float32; beyond it the baseline of raw pixels is left out
+
+
+def untrained(encoder: Encoder, config, batches: pipeline.Batches) -> Encoder:
+    """The encoder before its first step, its batch statistics settled on training batches."""
+    method, key = methods.build(config), jax.random.key(config.seed)
+    views = jax.jit(jax.vmap(method.views))
+
+    def viewed(k):
+        return views(jax.random.split(jax.random.fold_in(key, k), batches.batch_size), batches[k])
+
+    params, state = jax.jit(method.init)(key, {name: rows[:2] for name, rows in viewed(0).items()})
+    state = features.calibrate(method.embed, params, state, map(viewed, range(CALIBRATION_STEPS)), key)
+    params, state = encoder.parallel.replicate((params, state))
+    return dataclasses.replace(encoder, params=params, state=state)
+
+
+def evaluate(directory: Path, names, data: str | None = None, layer: str | None = None) -> list[dict]:
+    """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table."""
+    names, config = protocols.check(names), workdir.read_config(directory)
+    canvas = config.data.canvas or None
+    spec = data or config.eval.source or config.data.source
+    train = sources.load(spec, config.eval.train_split, canvas=canvas)
+    test = sources.load(spec, config.eval.test_split, canvas=canvas)
+    if train.num_classes is None or test.num_classes is None:
+        raise ValueError(f"{spec} has no labels, which probes need; give labelled data: --data or config.eval.source")
+
+    encoder = load_encoder(directory, layer)
+    batches = pipeline.Batches(train, batch_size=min(CALIBRATION_ROWS, len(train)), seed=config.seed)
+    kinds = {"random": untrained(encoder, config, batches).rows, "encoder": encoder.rows}
+    pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
+    if pixels <= MOST_PIXELS:
+        kinds = {"input": features.input_rows, **kinds}
+    else:
+        print(f"input pixels left out: as features they would take {pixels / 2**30:.0f} GiB")
+    found = {kind: (rows(train), rows(test)) for kind, rows in kinds.items()}
+    rows = protocols.evaluate(
+        found, names, num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed
+    )
+    path = directory / "evaluation.json"
+    old = json.loads(path.read_text()) if path.exists() else []
+    workdir.write_json(path, protocols.merge(old, rows))
+    print(protocols.table(rows))
+    return rows
+
+
+def main() -> int:
+    names = [name for name in FLAGS.protocols.split(",") if name]
+    evaluate(Path(FLAGS.workdir), names, FLAGS.data, FLAGS.layer)
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("workdir", None, "Directory of a pretraining run.", required=True)
+    flags.DEFINE_string("protocols", "knn,linear,few_label", "Which protocols, separated by commas.")
+    flags.DEFINE_string("data", None, "Labelled data to evaluate on; the run's own if left out.")
+    flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
+    command_line.run(main)

@@ -1,0 +1,142 @@
+"""Signs of a run that learns nothing: cheap signals of the embeddings, and a watch that names the likely cause.
+
+`signals` runs inside the train step, on the global batch. `update` runs on the host, on logged rows, and remembers only
+a dict of integers, which a checkpoint holds.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+ROWS = 512  # for the effective rank: eigenvalues of at most a 512 x 512 matrix
+WARM_UP = 10  # logged rows that judge nothing: every network starts out close to collapse
+PATIENCE = 5  # logged rows in a row before a warning
+
+
+def signals(z_a, z_b) -> dict:
+    """Scalars that tell collapse from health, of the embeddings of two views, L2-normalised inside.
+
+    | name            | formula                                                     | healthy      | collapsed      |
+    |-----------------|-------------------------------------------------------------|--------------|----------------|
+    | std             | mean over dimensions of the std over rows, x sqrt(D)        | near 1       | 0              |
+    | effective_rank  | exp(entropy of s / sum s), s the singular values (RankMe)   | many         | 1              |
+    | alignment       | mean of `|z_a - z_b|^2`                                     | falls        | 0              |
+    | uniformity      | log mean over pairs of `exp(-2 |x - y|^2)`, in z_a          | near -4      | 0              |
+    | positive_cosine | mean cosine of the two views of an example                  | near 1       | 1              |
+    | negative_cosine | mean cosine of views of different examples                  | near 0       | 1              |
+    | in_batch_top1   | share of rows of z_a whose nearest row of z_b is their own  | rises to 1   | 1 / B          |
+
+    Args:
+      z_a, z_b: float [B, D], all rows of the global batch, B >= 2.
+
+    Returns:
+      Scalars, float32 or wider.
+
+    >>> round(float(signals(jnp.eye(4), jnp.eye(4))["effective_rank"]), 3)
+    4.0
+
+    Garrido et al. 2023, arXiv 2210.02885 (RankMe, eq. 1); Wang and Isola 2020, arXiv 2005.10242 (eqs. 1 and 2).
+    """
+    z_a, z_b = (_normalise(lax.stop_gradient(z)) for z in (z_a, z_b))
+    b, d = z_a.shape
+    highest = lax.Precision.HIGHEST
+    cross = jnp.einsum("id,jd->ij", z_a, z_b, precision=highest)
+    within = jnp.einsum("id,jd->ij", z_a, z_a, precision=highest)
+    positive, own = jnp.diagonal(cross), jnp.eye(b, dtype=bool)
+
+    few = z_a[:ROWS]
+    gram = "id,jd->ij" if len(few) < d else "ni,nj->ij"
+    values = jnp.linalg.eigvalsh(jnp.einsum(gram, few, few, precision=highest))
+    share = jnp.sqrt(jnp.maximum(values, 0))
+    share = share / jnp.maximum(share.sum(), 1e-12)
+    return {
+        "std": jnp.mean(jnp.std(z_a, axis=0)) * jnp.sqrt(jnp.asarray(d, z_a.dtype)),
+        "effective_rank": jnp.exp(-jnp.sum(share * jnp.log(jnp.maximum(share, 1e-12)))),
+        "alignment": jnp.mean(jnp.sum(jnp.square(z_a - z_b), axis=-1)),
+        # |x - y|^2 = 2 - 2 x.y for unit vectors
+        "uniformity": jax.nn.logsumexp(jnp.where(own, -jnp.inf, 4 * within - 4)) - jnp.log(b * (b - 1.0)),
+        "positive_cosine": positive.mean(),
+        "negative_cosine": (cross.sum() - positive.sum()) / (b * (b - 1)),
+        "in_batch_top1": jnp.mean(jnp.where(own, -jnp.inf, cross).max(axis=1) < positive),
+    }
+
+
+def _normalise(z):
+    z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+    return z * lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1, keepdims=True), 1e-12))
+
+
+def _collapsed(row):
+    return row["std"] < 0.05 and row["negative_cosine"] > 0.95
+
+
+def _few_dimensions(row):
+    return not _collapsed(row) and row["effective_rank"] < 3
+
+
+def _identical_views(row):
+    return row["alignment"] < 1e-4 and row["in_batch_top1"] > 0.999 and not _collapsed(row)
+
+
+def _at_chance(row):
+    return row["loss"] > 0.99 * row["chance_loss"]
+
+
+# name: (condition on a logged row, keys that it reads, what to say)
+CAUSES = {
+    "collapse": (
+        _collapsed,
+        ("std", "negative_cosine"),
+        "all embeddings are (nearly) the same vector: complete collapse. Look for a missing negative, stop-gradient or "
+        "predictor, a learning rate that is too high, or a temperature that is too large",
+    ),
+    "dimensions": (
+        _few_dimensions,
+        ("std", "negative_cosine", "effective_rank"),
+        "the embeddings use fewer than 3 dimensions: dimensional collapse. Look for a shortcut that solves the task "
+        "(colour statistics, borders), too weak augmentation, or too strong a weight decay",
+    ),
+    "identical views": (
+        _identical_views,
+        ("alignment", "in_batch_top1", "std", "negative_cosine"),
+        "the two views of every example agree to the last digit: the views are identical or the label leaks. Check "
+        "config.augment, and that the two views get different keys",
+    ),
+    "chance": (
+        _at_chance,
+        ("loss", "chance_loss"),
+        "the loss is still within 1 % of a guess among the candidates: nothing is learned. Raise the learning rate, "
+        "lower the temperature, weaken the augmentation, or check that both views come from one example",
+    ),
+    "no gradient": (
+        lambda row: row["gradient_norm"] == 0,
+        ("gradient_norm",),
+        "the gradient is exactly zero: a stop-gradient cuts the whole loss off, or every unit is dead",
+    ),
+}
+
+
+def update(history: dict, row: dict) -> tuple[dict, list[str]]:
+    """Judges one logged row.
+
+    A condition that has held for `PATIENCE` rows in a row, after `WARM_UP` rows, is said once, and again only if it
+    has ended in between.
+
+    Args:
+      history: what earlier calls returned, `{}` at first; plain JSON, so that a resumed run goes on as if unbroken.
+      row: metrics by name; a condition whose metrics are absent is not judged.
+
+    Returns:
+      The new history, and the warnings to give now.
+    """
+    seen = history.get("seen", 0) + 1
+    history, warnings = {**history, "seen": seen}, []
+    for name, (condition, keys, text) in CAUSES.items():
+        if not all(key in row for key in keys):
+            continue
+        count = history.get(name, 0) + 1 if seen > WARM_UP and condition(row) else 0
+        history[name] = count
+        if count == PATIENCE:
+            shown = ", ".join(f"{key} {row[key]:.3g}" for key in keys)
+            warnings.append(f"{text} ({shown})")
+    return history, warnings
