@@ -1,0 +1,91 @@
+"""Extraction over padded batches, baselines, and the settling of an untrained network's statistics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssl_jax.evaluation import features
+
+
+def batches(images, labels=None, size=4):
+    for start in range(0, len(images), size):
+        ids = np.arange(start, start + size)
+        rows = np.minimum(ids, len(images) - 1)
+        batch = {"image": images[rows], "valid": ids < len(images)}
+        yield batch if labels is None else batch | {"label": labels[rows]}
+
+
+@pytest.mark.parametrize("n", [1, 4, 10])
+def test_extract_keeps_order_and_drops_padding(n):
+    images = np.random.default_rng(0).normal(size=(n, 2, 3)).astype(np.float32)
+    labels = np.arange(n) % 3
+    found = features.extract(jax.jit(lambda batch: 2 * batch["image"].reshape(4, 6)), batches(images, labels))
+    np.testing.assert_array_equal(found["features"], 2 * images.reshape(n, 6))
+    np.testing.assert_array_equal(found["label"], labels)
+    assert (found["features"].dtype, found["label"].dtype) == (np.float32, np.int32)
+
+
+def test_extract_without_labels_and_from_half_precision():
+    found = features.extract(lambda batch: jnp.bfloat16(batch["image"]), batches(np.ones((5, 2))))
+    assert set(found) == {"features"} and found["features"].dtype == np.float32 and len(found["features"]) == 5
+
+
+def test_extract_hides_the_padding_mark_from_the_encoder():
+    keys = []
+    features.extract(lambda batch: keys.append(set(batch)) or batch["image"], batches(np.ones((5, 2)), np.zeros(5)))
+    assert keys == [{"image", "label"}] * 2
+
+
+def test_input_rows_are_scaled_pixels():
+    class Source:
+        images = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 1)).astype(np.uint8)
+
+        def __len__(self):
+            return 5
+
+        def rows(self, ids):
+            return {"image": self.images[ids], "label": np.asarray(ids, np.int64)}
+
+    found = features.input_rows(Source())
+    np.testing.assert_allclose(found["features"], Source.images.reshape(5, 6) / 255, rtol=1e-6)
+    assert found["features"].dtype == np.float32
+    np.testing.assert_array_equal(found["label"], np.arange(5))
+
+
+def test_statistics_leave_constant_columns_at_zero():
+    x = np.random.default_rng(0).normal(3, 5, (100, 4)).astype(np.float32)
+    x[:, 1] = 0.1
+    mean, std = features.statistics(x)
+    z = features.standardise(x, mean, std)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(z.std(0)[[0, 2, 3]], 1, rtol=1e-5)
+    np.testing.assert_allclose(z[:, 1], 0, atol=1e-6)
+
+
+def test_shuffled_ranks_count_within_classes():
+    labels = np.random.default_rng(0).integers(0, 5, 200)
+    ranks = features.shuffled_ranks(labels, np.random.default_rng(1))
+    for c in range(5):
+        np.testing.assert_array_equal(np.sort(ranks[labels == c]), np.arange(np.sum(labels == c)))
+    # Row 0 is not always the first of its class.
+    assert len({features.shuffled_ranks(labels, np.random.default_rng(seed))[0] for seed in range(10)}) > 3
+
+
+def test_calibration_settles_running_statistics(key):
+    def embed(params, state, batch, key, progress, axis_name):
+        assert axis_name is None
+        return {}, {"mean": 0.9 * state["mean"] + 0.1 * (batch["view_0"] @ params).mean()}
+
+    rows = np.random.default_rng(0).normal(7, 1, (50, 64, 3)).astype(np.float32)
+    expected = sum(0.1 * 0.9 ** (49 - k) * batch.sum(1).mean() for k, batch in enumerate(rows))
+    state = features.calibrate(embed, jnp.ones(3), {"mean": 0.0}, ({"view_0": batch} for batch in rows), key)
+    assert float(state["mean"]) == pytest.approx(expected, rel=1e-5) == pytest.approx(21, rel=0.01)
+
+
+def test_calibration_gives_every_batch_its_own_key(key):
+    def embed(params, state, batch, key, progress, axis_name):
+        return {}, jnp.roll(state, 1).at[0].set(jax.random.uniform(key))
+
+    seen = features.calibrate(embed, {}, jnp.zeros(4), [{"x": np.ones(1)}] * 4, key)
+    assert len(set(np.asarray(seen).tolist())) == 4

@@ -1,0 +1,78 @@
+"""Protocols by name, the rows of `evaluation.json`, and the printed table."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from ssl_jax.evaluation import protocols
+
+DIGITS = load_digits()
+X, Y = np.asarray(DIGITS.data / 16, np.float32), DIGITS.target.astype(np.int32)
+TRAIN, TEST = {"features": X[:1437], "label": Y[:1437]}, {"features": X[1437:], "label": Y[1437:]}
+KEYS = {"protocol", "features", "metric", "value", "std", "n", "split", "layer", "labels_per_class"}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    noise = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    noisy = [{**part, "features": part["features"] + noise[: part["features"].shape[0]]} for part in (TRAIN, TEST)]
+    kinds = {"input": (TRAIN, TEST), "random": noisy}
+    return protocols.evaluate(kinds, ("knn", "linear", "few_label"), num_classes=10, split="test", layer="block3")
+
+
+def test_rows_have_the_format_of_evaluation_json(rows):
+    assert json.loads(json.dumps(rows)) == rows
+    assert {(row["protocol"], row["features"]) for row in rows} == {
+        (protocol, kind) for protocol in protocols.NAMES for kind in ("input", "random")
+    }
+    for row in rows:
+        assert set(row) == KEYS
+        assert (row["metric"], row["split"], row["n"]) == ("top1", "test", 360)
+        assert row["layer"] == (None if row["features"] == "input" else "block3")
+        few = row["protocol"] == "few_label"
+        assert row["labels_per_class"] == (10 if few else None) and (row["std"] is not None) == few
+        assert 0 <= row["value"] <= 1
+
+
+def test_pixels_of_digits_beat_noisy_ones(rows):
+    value = {(row["protocol"], row["features"]): row["value"] for row in rows}
+    for protocol, least in (("knn", 0.85), ("linear", 0.85), ("few_label", 0.75)):
+        assert value[protocol, "input"] > least and value[protocol, "input"] > value[protocol, "random"] + 0.02
+
+
+def test_running_again_replaces_its_rows(rows):
+    again = [{**row, "value": 0.5} for row in rows if row["protocol"] == "knn"]
+    merged = protocols.merge(rows, again)
+    assert len(merged) == len(rows)
+    assert [row["value"] for row in merged if row["protocol"] == "knn"] == [0.5, 0.5]
+    assert [row for row in merged if row["protocol"] != "knn"] == [row for row in rows if row["protocol"] != "knn"]
+    assert len(protocols.merge(rows, [{**again[0], "split": "validation"}])) == len(rows) + 1
+    assert protocols.merge([], rows) == rows
+
+
+def row(protocol, kind, value, std=None):
+    return {"protocol": protocol, "features": kind, "value": value, "std": std}
+
+
+def test_table():
+    printed = protocols.table([
+        row("knn", "input", 0.9722), row("knn", "random", 0.9), row("knn", "encoder", 1.0),
+        row("few_label", "input", 0.894, 0.0166), row("few_label", "encoder", 0.95, 0.01),
+    ])  # fmt: skip
+    header, pixels, random, trained = printed.split("\n")
+    assert header.split("  ")[0] == "top-1, %" and "kNN" in header and "10 labels a class" in header
+    assert "linear" not in header
+    assert pixels.split() == ["input", "pixels", "97.2", "89.4", "+-", "1.7"]
+    assert random.split() == ["random", "encoder", "90.0", "-"]
+    assert trained.split() == ["trained", "encoder", "100.0", "95.0", "+-", "1.0"]
+    assert len({len(line) for line in (header, pixels, random, trained)}) == 1
+
+
+def test_unknown_protocol_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'few_label'"):
+        protocols.check(("knn", "few_labels"))
+    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are knn, linear, few_label$"):
+        protocols.evaluate({}, ("xyz",), num_classes=10, split="test")
+    assert protocols.check(["knn"]) == ("knn",)

@@ -1,0 +1,39 @@
+"""The run directory: written whole, and not mixed up with another run."""
+
+import json
+
+import pytest
+
+from ssl_jax import workdir
+
+
+def test_a_run_is_described_and_read_back(tiny, tmp_path):
+    config = tiny()
+    workdir.prepare(tmp_path / "run", config)
+    read = workdir.read_config(tmp_path / "run")
+    assert workdir.plain(read) == workdir.plain(config)
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert {"versions", "devices", "command", "commit"} <= set(environment)
+    assert environment["versions"]["jax"] and environment["devices"]["count"] == 8
+
+
+def test_another_config_is_refused_and_the_key_named(tiny, tmp_path):
+    config = tiny()
+    workdir.prepare(tmp_path, config)
+    config.method.temperature = 0.7
+    with pytest.raises(ValueError, match=r"holds a run with config.method.temperature = 0\.\d+, and 0.7 was asked for"):
+        workdir.prepare(tmp_path, config)
+
+
+def test_what_does_not_change_the_mathematics_may_differ(tiny, tmp_path):
+    config = tiny()
+    workdir.prepare(tmp_path, config)
+    config.parallel.devices, config.parallel.mode, config.data.workers = 2, "pmap", 3
+    config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 7, 8, 9
+    workdir.prepare(tmp_path, config)
+    assert workdir.read_config(tmp_path).train.log_every == 7
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no run"):
+        workdir.read_config(tmp_path / "nowhere")
