@@ -24,16 +24,17 @@ CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
 MOST_PIXELS = 2**32  # bytes of the training set's pixels as float32; beyond it the baseline of raw pixels is left out
 
 
-def untrained(encoder: Encoder, config, batches: pipeline.Batches) -> Encoder:
+def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
     """The encoder before its first step, its batch statistics settled on training batches."""
     method, key = methods.build(config), jax.random.key(config.seed)
     views = jax.jit(jax.vmap(method.views))
 
     def viewed(k):
-        return views(jax.random.split(jax.random.fold_in(key, k), batches.batch_size), batches[k])
+        return views(jax.random.split(jax.random.fold_in(key, k), pipe.batch_size), pipe[k])
 
     params, state = jax.jit(method.init)(key, {name: rows[:2] for name, rows in viewed(0).items()})
-    state = features.calibrate(method.embed, params, state, map(viewed, range(CALIBRATION_STEPS)), key)
+    batches = map(viewed, range(CALIBRATION_STEPS))
+    state = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
     params, state = encoder.parallel.replicate((params, state))
     return dataclasses.replace(encoder, params=params, state=state)
 

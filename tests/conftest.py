@@ -34,7 +34,7 @@ def x64():
 
 @pytest.fixture
 def tiny():
-    """`tiny("simclr", "digits")`: a recipe of `configs/` made small enough to compile in seconds and step in no time."""
+    """`tiny("simclr", "digits")`: a recipe of `configs/` made small enough to compile in seconds."""
     from ssl_jax.recipes import CONFIGS, config_module
 
     def make(method="simclr", recipe="digits"):
@@ -43,6 +43,7 @@ def tiny():
         config.model.width = 1 / 16
         config.train.batch_size = 16
         config.train.steps, config.train.epochs = 5, 0
+        config.optim.warmup_steps, config.optim.warmup_epochs = 0, 0.0
         config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 1, 0, 0
         config.data.source, config.data.canvas, config.data.workers = "digits", 0, 0
         return config

@@ -14,7 +14,7 @@ from ssl_jax.data import sources
 
 TINY = (
     "--config.model.width=0.0625", "--config.train.batch_size=16", "--config.train.epochs=0", "--config.train.steps=3",
-    "--config.train.log_every=1", "--config.train.eval_every=3", "--config.train.checkpoint_every=2",
+    "--config.optim.warmup_steps=0", "--config.train.log_every=1", "--config.train.eval_every=3", "--config.train.checkpoint_every=2",
 )  # fmt: skip
 
 

@@ -68,11 +68,6 @@ def statistics(features) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32)
 
 
-def standardise(features, mean, std) -> np.ndarray:
-    """Columns of zero mean and unit variance, by the `statistics` of the training rows: float32 [N, F]."""
-    return (np.asarray(features, np.float32) - mean[None]) / std[None]
-
-
 def shuffled_ranks(labels, rng: np.random.Generator) -> np.ndarray:
     """Every row's place in a random order of its class, int64 [N]: `ranks < m` draws m rows of each class.
 

@@ -5,6 +5,8 @@ together and pushes away the other 2(B - 1) of the global batch. The representat
 the projector. Official code: google-research/simclr, tf2/{model,objective,data_util}.py.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -49,7 +51,7 @@ def build(config) -> Method:
             z_a, z_b, temperature=temperature, axis_name=axis_name, block_size=block_size
         )
         candidates = 2 * len(z_a) * collectives.axis_size(axis_name) - 1
-        return loss, state, {"chance_loss": loss_scale * jnp.log(jnp.float32(candidates))}
+        return loss, state, {"chance_loss": jnp.asarray(loss_scale * math.log(candidates), loss.dtype)}
 
     def encode(params, state, inputs, layer=None):
         """`layer`: None for the encoder's output, "projection" for the projector's, or a layer of the encoder."""

@@ -111,7 +111,7 @@ def build(
 
     >>> params = {"dense": {"kernel": jax.numpy.ones((2, 2)), "bias": jax.numpy.zeros(2)}}
     >>> config = {"name": "lars", "learning_rate": 0.3, "groups": {"vectors": {"weight_decay": 0.0}}}
-    >>> names = matrices_and_vectors(params)
+    >>> names = {"dense": {"kernel": "default", "bias": "vectors"}}
     >>> optimizer, schedule = build(config, params, names, batch_size=4096, steps=100, steps_per_epoch=10)
     >>> round(float(schedule(0)), 2)
     4.8
@@ -150,15 +150,6 @@ def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
     4.8
     """
     return _peak(_read(Optim, config, "config.optim"), batch_size)
-
-
-def matrices_and_vectors(params: Any) -> Any:
-    """The usual groups: "vectors" for parameters of at most one dimension (biases, norm layers), else "default".
-
-    >>> matrices_and_vectors({"kernel": jax.numpy.ones((2, 2)), "bias": jax.numpy.zeros(2)})
-    {'bias': 'vectors', 'kernel': 'default'}
-    """
-    return jax.tree.map(lambda leaf: "vectors" if leaf.ndim <= 1 else "default", params)
 
 
 def _direction(optim: Optim, group: Group) -> optax.GradientTransformation:
