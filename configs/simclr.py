@@ -241,14 +241,15 @@ def digits() -> ConfigDict:
     """The demo: scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     config.data.source = "digits"
+    config.model.width = 0.5
     config.augment.size = 8
     config.augment.flip_probability = 0.0
     config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
     config.augment.greyscale_probability = 0.0
-    config.train.epochs = 100
+    config.train.epochs = 80
     config.train.log_every = 10
-    config.train.eval_every = 100
-    config.train.checkpoint_every = 100
+    config.train.eval_every = 150
+    config.train.checkpoint_every = 150
     return config
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
+from ssl_jax.recipes import config_module
+
 PACKAGE = str(Path(__file__).parent)
 CONFIGS = str(Path(__file__).parent.parent / "configs")
 
@@ -20,7 +22,10 @@ def run(main: Callable[[], int | None]) -> None:
 
     def parse(argv):
         try:
-            return flags.FLAGS(argv)
+            rest = flags.FLAGS(argv)
+            if "config" in flags.FLAGS:
+                flags.FLAGS.config.items()  # a config file that cannot be read says so only when it is used
+            return rest
         except (flags.Error, ValueError, AttributeError, TypeError, KeyError, OSError) as error:
             _refuse(_explain(error))
 
@@ -45,17 +50,23 @@ def _refuse(sentence: str) -> None:
 
 
 def _explain(error: BaseException) -> str:
-    """An error of flag parsing as one sentence; for an unknown config key, with the nearest one that exists."""
+    """An error of flag parsing as one sentence; for a config key that does not exist, with the nearest that does."""
     text = str(error)
-    asked = next((word for word in sys.argv if word.startswith("--config.")), None)
-    unknown = re.search(r"['\"]?config\.([\w.]+)['\"]?", text) if "config." in text else None
-    config = flags.FLAGS["config"].value if "config" in flags.FLAGS else None
-    if config is None or not (asked or unknown):
+    if "Traceback" in text:  # of the config file: what it raised is the last line
+        text = re.sub(r"^\w*Error: ", "", text.strip().splitlines()[-1].strip())
+    asked = next((word.partition("=")[2] for word in sys.argv if word.startswith("--config=")), "")
+    path, _, recipe = asked.partition(":")
+    if not asked:
+        return f"{text.rstrip('.')}; name a recipe, such as --config=configs/simclr.py:digits"
+    if not Path(path).exists():
+        return f"--config={asked} was given, but there is no file {path}; python -m ssl_jax.recipes lists the recipes"
+    overrides = [word.removeprefix("--config.").split("=")[0] for word in sys.argv if word.startswith("--config.")]
+    try:
+        known = _keys(config_module(Path(path)).get_config(*[recipe] if recipe else []))
+    except (ValueError, AttributeError):
         return text
-    known = _keys(config)
-    for word in sys.argv:
-        name = word.removeprefix("--config.").split("=")[0]
-        if word.startswith("--config.") and name not in known:
+    for name in overrides:
+        if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean --config.{nearest[0]}?" if nearest else f"; its keys are {', '.join(sorted(known))}"
             return f"The config has no key {name!r}{hint}"

@@ -131,7 +131,7 @@ def test_every_recipe_builds_at_full_size(method, recipe):
     }
     if config.data.canvas:
         batch["size"] = np.full((8, 2), 400, np.int32)
-    config.train.batch_size, config.train.steps, config.train.epochs = 8, 10_000, 0
+    config.train.batch_size, config.train.steps, config.train.epochs = 8, 100_000, 0
     run = experiment.build(config, batch, examples=8_000)
     features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
     assert features.shape[0] == 8 and features.dtype == np.float32
