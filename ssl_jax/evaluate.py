@@ -42,10 +42,9 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
 def evaluate(directory: Path, names, data: str | None = None, layer: str | None = None) -> list[dict]:
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table."""
     names, config = protocols.check(names), workdir.read_config(directory)
-    canvas = config.data.canvas or None
     spec = data or config.eval.source or config.data.source
-    train = sources.load(spec, config.eval.train_split, canvas=canvas)
-    test = sources.load(spec, config.eval.test_split, canvas=canvas)
+    splits = (config.eval.train_split, config.eval.test_split)
+    train, test = (sources.load(spec, split, canvas=config.data.canvas or None) for split in splits)
     if train.num_classes is None or test.num_classes is None:
         raise ValueError(f"{spec} has no labels, which probes need; give labelled data: --data or config.eval.source")
 

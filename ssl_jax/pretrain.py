@@ -20,17 +20,6 @@ from ssl_jax.train import checkpoint, experiment, loop, metrics, startup
 FLAGS = flags.FLAGS
 
 
-def initial_state(run: experiment.Experiment, init_from: str):
-    """The state before the first step; its parameters from another run's directory where `init_from` names one."""
-    state = run.create()
-    if not init_from:
-        return state
-    params = checkpoint.load_model(Path(init_from), run.parallel.replicated)["params"]
-    if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
-        raise ValueError(f"config.train.init_from={init_from} holds other parameters; give a run of the same model")
-    return state.replace(params=params)
-
-
 def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
     source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
@@ -51,7 +40,9 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     workdir.prepare(directory, config)
     with checkpoint.Checkpoints(directory / "checkpoints") as checkpoints:
         if checkpoints.latest is None:
-            state, history = initial_state(run, config.train.init_from), {}
+            state, history = run.create(), {}
+            if config.train.init_from:
+                state = checkpoint.start_from(Path(config.train.init_from), state, run.parallel.replicated)
         else:
             state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
             print(f"continuing  {directory} from step {checkpoints.latest}")
@@ -63,13 +54,22 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     return outcome
 
 
+def labelled(config) -> bool:
+    """Whether the data that the run is to be evaluated on has labels."""
+    spec = config.eval.source or config.data.source
+    return sources.load(spec, config.eval.train_split, canvas=config.data.canvas or None).num_classes is not None
+
+
 def main() -> int:
     directory = Path(FLAGS.workdir) if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
     if outcome == "finished" and FLAGS.config.eval.protocols:
-        evaluate.evaluate(directory, FLAGS.config.eval.protocols)
+        if labelled(FLAGS.config):
+            evaluate.evaluate(directory, FLAGS.config.eval.protocols)
+        else:
+            print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0
 

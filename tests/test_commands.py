@@ -14,7 +14,8 @@ from ssl_jax.data import sources
 
 TINY = (
     "--config.model.width=0.0625", "--config.train.batch_size=16", "--config.train.epochs=0", "--config.train.steps=3",
-    "--config.optim.warmup_steps=0", "--config.train.log_every=1", "--config.train.eval_every=3", "--config.train.checkpoint_every=2",
+    "--config.optim.warmup_steps=0", "--config.train.log_every=1", "--config.train.eval_every=3",
+    "--config.train.checkpoint_every=2",
 )  # fmt: skip
 
 
@@ -105,9 +106,10 @@ def test_a_protocol_run_again_replaces_its_rows(run, capsys):
 def test_an_unlabelled_set_trains_and_says_so(tmp_path):
     images = sources.load("digits", "train").rows(np.arange(64))["image"]
     np.savez(tmp_path / "train.npz", image=images)
-    done = pretrain(f"--workdir={tmp_path}/run", f"--config.data.source=npz:{tmp_path}", "--config.eval.protocols=()")
+    done = pretrain(f"--workdir={tmp_path}/run", f"--config.data.source=npz:{tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "labels      none: the online probe and kNN are off" in done.stdout
+    assert "evaluation  skipped: there are no labels" in done.stdout
     np.savez(tmp_path / "test.npz", image=images)
     done = command("evaluate", f"--workdir={tmp_path}/run", "--protocols=knn")
     assert done.returncode == 1 and "has no labels, which probes need" in done.stderr

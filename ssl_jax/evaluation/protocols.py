@@ -6,9 +6,9 @@ import numpy as np
 
 from ssl_jax.evaluation.few_label import few_label
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
-from ssl_jax.evaluation.linear_probe import linear_probe
+from ssl_jax.evaluation.linear_probe import PAPER, linear_probe
 
-NAMES = ("knn", "linear", "few_label")
+NAMES = ("knn", "linear", "linear_paper", "few_label")
 KINDS = {"input": "input pixels", "random": "random encoder", "encoder": "trained encoder"}
 LABELS_PER_CLASS = 10
 
@@ -31,7 +31,8 @@ def run(name: str, train: dict, test: dict, *, num_classes: int, seed: int = 0) 
     """One protocol on one kind of features.
 
     Args:
-      name: one of `NAMES`.
+      name: one of `NAMES`: "linear" sweeps learning rates and weight decays on rows held out of train, "linear_paper"
+        is SimCLR's protocol with its one learning rate.
       train: `features` float32 [N, F] and `label` int32 [N]; what is tuned is tuned on rows held out of these.
       test: likewise; read once, at the end.
       num_classes: the number of labels.
@@ -45,8 +46,9 @@ def run(name: str, train: dict, test: dict, *, num_classes: int, seed: int = 0) 
     if name == "knn":
         predicted = knn_predict(x, y, test_x, k=sensible_k(len(y), num_classes), num_classes=num_classes)
         return row | {"value": float(np.mean(predicted == test_y))}
-    if name == "linear":
-        return row | {"value": linear_probe(x, y, test_x, test_y, num_classes=num_classes, seed=seed).top1}
+    if name in ("linear", "linear_paper"):
+        settings = PAPER if name == "linear_paper" else {}
+        return row | {"value": linear_probe(x, y, test_x, test_y, num_classes=num_classes, seed=seed, **settings).top1}
     result = few_label(
         x, y, test_x, test_y, num_classes=num_classes, labels_per_class=LABELS_PER_CLASS, seed=seed
     )
@@ -85,7 +87,12 @@ def merge(old: list, new: list) -> list:
 
 def table(rows: list) -> str:
     """Rows as a small table: a line for each kind of features, a column for each protocol, in percent."""
-    titles = {"knn": "kNN", "linear": "linear", "few_label": f"{LABELS_PER_CLASS} labels a class"}
+    titles = {
+        "knn": "kNN",
+        "linear": "linear",
+        "linear_paper": "linear (paper)",
+        "few_label": f"{LABELS_PER_CLASS} labels a class",
+    }
     names = [name for name in NAMES if any(row["protocol"] == name for row in rows)]
     lines = [f"{'top-1, %':<18}" + "".join(f"{titles[name]:>20}" for name in names)]
     for kind, title in KINDS.items():

@@ -87,5 +87,17 @@ def load_model(run: Path, sharding) -> dict:
     raise ValueError(f"{run} has no checkpoint; give the directory of a run that has reached its first one")
 
 
+def start_from(run: Path, state: TrainState, sharding) -> TrainState:
+    """`state` with the parameters of another run's newest checkpoint; everything else starts anew.
+
+    Raises:
+      ValueError: there is no checkpoint, or its parameters have other names or shapes.
+    """
+    params = load_model(run, sharding)["params"]
+    if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
+        raise ValueError(f"config.train.init_from={run} holds other parameters; give a run of the same model")
+    return state.replace(params=params)
+
+
 def _placed(tree, sharding):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)

@@ -113,3 +113,17 @@ def test_monitor_watches_labelled_data_alone(start):
 
     assert monitor.probe(Unlabelled()) is None and monitor.knn(None, Unlabelled()) is None
     assert jnp.shape(monitor.probe(sources.load("digits", "train")).init(3)["params"]["kernel"]) == (3, 10)
+
+
+def test_parameters_of_another_run_start_a_new_one(start, tiny, tiny_batch, tmp_path):
+    _, trained, _ = start(steps=2)
+    config = tiny()
+    run = experiment.build(config, tiny_batch(), examples=1437)
+    begun = checkpoint.start_from(tmp_path / "run", run.create(), run.parallel.replicated)
+    assert int(begun.step) == 0
+    for a, b in zip(jax.tree.leaves(begun.params), jax.tree.leaves(trained.params), strict=True):
+        assert np.array_equal(a, b)
+    config.model.width = 1 / 8
+    other = experiment.build(config, tiny_batch(), examples=1437)
+    with pytest.raises(ValueError, match="holds other parameters"):
+        checkpoint.start_from(tmp_path / "run", other.create(), other.parallel.replicated)
