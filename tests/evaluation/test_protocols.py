@@ -19,7 +19,7 @@ def rows():
     noise = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
     noisy = [{**part, "features": part["features"] + noise[: part["features"].shape[0]]} for part in (TRAIN, TEST)]
     kinds = {"input": (TRAIN, TEST), "random": noisy}
-    return protocols.evaluate(kinds, ("knn", "linear", "few_label"), num_classes=10, split="test", layer="block3")
+    return protocols.evaluate(kinds, protocols.NAMES, num_classes=10, split="test", layer="block3")
 
 
 def test_rows_have_the_format_of_evaluation_json(rows):
