@@ -143,5 +143,5 @@ def test_reserved_names_are_refused():
     image = np.zeros((4, 2, 2, 1), np.uint8)
     with pytest.raises(ValueError, match="array 'row', a name that batches use themselves; rename it"):
         Batches(sources.from_arrays({"image": image, "row": np.arange(4)}), batch_size=2, seed=0)
-    with pytest.raises(ValueError, match="array 'mask'"):
+    with pytest.raises(ValueError, match="array 'valid'"):
         next(sequential(sources.from_arrays({"image": image, "valid": image}), 2))

@@ -44,7 +44,9 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     file = metrics.MetricsFile(path)
     for step in (10, 20, 30):
         file.write(step, {"loss": 1.0 / step})
+    file.event("warning", 15, text="collapse")
     file.event("interrupted", 15)
+    file.event("warning", 25, text="collapse")
     file.close()
     with open(path, "a") as torn:
         torn.write('{"step": 40, "lo')
@@ -56,6 +58,7 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     assert rows(tmp_path) == [
         {"step": 10, "loss": 0.1},
         {"step": 20, "loss": 0.05},
+        {"event": "warning", "step": 15, "text": "collapse"},
         {"step": 21, "loss": 0.5},
         {"event": "finished", "step": 21},
     ]
@@ -75,13 +78,12 @@ def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
 def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
     row = {"loss": 4.8123, "learning_rate": 0.03, "examples_per_second": 3210.2, "std": 0.5}
     with metrics.Logs(tmp_path, start=0, steps=1000) as logs:
-        logs.write(200, row)
-        logs.write(200, {"knn_top1": 0.91234})
-        logs.warn("step 200: the embeddings have collapsed")
+        logs.write(200, row | {"knn_top1": 0.91234})
+        logs.warn(200, "the embeddings have collapsed")
         logs.event("interrupted", 200)
     assert rows(tmp_path) == [
-        {"step": 200} | row,
-        {"step": 200, "knn_top1": 0.91234},
+        {"step": 200} | row | {"knn_top1": 0.91234},
+        {"event": "warning", "step": 200, "text": "the embeddings have collapsed"},
         {"event": "interrupted", "step": 200},
     ]
     (path,) = (tmp_path / "tensorboard").iterdir()
@@ -89,8 +91,7 @@ def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
     assert scalars == pytest.approx(row | {"knn_top1": 0.91234}, rel=1e-6)
     assert {event.step for event in events(path) if event.summary.value} == {200}
     assert capsys.readouterr().err.splitlines() == [
-        "step 200/1000  loss 4.812  lr 0.0300  3210 examples/s",
-        "step 200/1000  knn_top1 0.9123",
+        "step 200/1000  loss 4.812  lr 0.0300  3210 examples/s  kNN 91.2%",
         "warning: step 200: the embeddings have collapsed",
     ]
 
@@ -110,7 +111,7 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with metrics.Logs(tmp_path, start=0, steps=10, wandb="project") as logs:
         logs.write(5, {"loss": 1.0})
-        logs.warn("nothing")
+        logs.warn(5, "nothing")
         logs.event("finished", 10)
     assert not list(tmp_path.iterdir()) and capsys.readouterr().err == ""
 
