@@ -182,8 +182,8 @@ class Conv(nn.Module):
             return lax.conv_general_dilated(
                 x, kernel, (self.stride, self.stride), (margin, margin), dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
-        # The same numbers as a matrix product of patches: on CPU twice as fast where the kernel is 1x1, and ten to a
-        # hundred times on maps of up to 2x2, which XLA's convolutions there are not made for.
+        # The same numbers as a matrix product of patches: on CPU faster where the kernel is 1x1, and many times faster
+        # on maps of up to 2x2, which XLA's convolutions there are not made for.
         x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
         patches = [
             x[:, i : i + self.stride * height : self.stride, j : j + self.stride * width : self.stride]
