@@ -7,8 +7,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 from absl import app, flags, logging
 
+from ssl_jax import cluster
 from ssl_jax.recipes import config_module
 
 PACKAGE = str(Path(__file__).parent)
@@ -16,9 +18,10 @@ CONFIGS = str(Path(__file__).parent.parent / "configs")
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags, calls `main()` and exits with its status."""
+    """Parses the flags, joins the other processes if there are any, calls `main()` and exits with its status."""
 
     logging.set_verbosity(logging.WARNING)  # checkpointing says much that is of no use here
+    cluster.define_flags()
 
     def parse(argv):
         try:
@@ -33,6 +36,7 @@ def run(main: Callable[[], int | None]) -> None:
         if len(argv) > 1:
             _refuse(f"{argv[1]!r} is not a flag; write every option as --name=value")
         try:
+            cluster.join()
             sys.exit(main())
         except ValueError as error:
             # An error that this project raised is meant for the user; any other ValueError is a defect to be seen.
@@ -40,6 +44,14 @@ def run(main: Callable[[], int | None]) -> None:
             if origin.startswith((PACKAGE, CONFIGS)):
                 _refuse(str(error))
             raise
+        except jax.errors.JaxRuntimeError as error:
+            if jax.process_count() == 1:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            cluster.abandon(
+                f"process {jax.process_index()} of {jax.process_count()} stops, because it lost another one ({reason}); "
+                "start all of them again with the same command, and the run continues from its newest checkpoint"
+            )
 
     app.run(guarded, flags_parser=parse)
 
