@@ -91,6 +91,11 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.train.log_every = 50
     config.train.eval_every = 3120
     config.train.checkpoint_every = 1560
+    config.train.keep = 2  # of the newest checkpoints
+    config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
+    config.train.keep_best = False  # keep the best by online kNN too, and save at evaluations that improve it
+    config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
+    config.train.skip_limit = 10
     config.train.init_from = ""
 
     config.optim = ConfigDict()

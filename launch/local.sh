@@ -33,9 +33,7 @@ if [[ -z "$workdir" ]]; then
 fi
 
 if [[ -z "$accelerator" && "${XLA_FLAGS:-}" != *xla_force_host_platform_device_count* ]]; then
-  # Simulated devices wait for one another on few cores: give their collectives time.
-  XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=8"
-  export XLA_FLAGS="$XLA_FLAGS --xla_cpu_collective_call_terminate_timeout_seconds=600"
+  export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=8"
 fi
-export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ssl_jax/jax}"
+source launch/env.sh
 exec .venv/bin/python -m ssl_jax.pretrain "$@"

@@ -13,20 +13,24 @@ from absl import flags
 from ssl_jax import command_line, workdir
 from ssl_jax.data import sources
 from ssl_jax.encoder import load_encoder
+from ssl_jax.train.processes import is_first
 
 FLAGS = flags.FLAGS
 
 
-def embed(directory: Path, data: str | None, split: str, output: Path, layer: str | None = None) -> dict:
-    """Encodes `data` (None: the run's own) with the run's newest checkpoint and writes `output`."""
+def embed(
+    directory: Path, data: str | None, split: str, output: Path, layer: str | None = None, checkpoint: str = "latest"
+) -> dict:
+    """Encodes `data` (None: the run's own) with a checkpoint of the run and writes `output`."""
     config = workdir.read_config(directory)
     source = sources.load(data or config.data.source, split, canvas=config.data.canvas or None)
-    rows = load_encoder(directory, layer).rows(source)
+    rows = load_encoder(directory, layer, checkpoint).rows(source)
     arrays = {"features": rows["features"], "index": np.arange(len(source))}
     if "label" in rows:
         arrays["label"] = rows["label"]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(output, **arrays)
+    if is_first():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(output, **arrays)
     return arrays
 
 
@@ -34,7 +38,7 @@ def main() -> int:
     output = Path(FLAGS.output)
     if output.suffix != ".npz":
         raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in .npz")
-    arrays = embed(Path(FLAGS.workdir), FLAGS.data, FLAGS.split, output, FLAGS.layer)
+    arrays = embed(Path(FLAGS.workdir), FLAGS.data, FLAGS.split, output, FLAGS.layer, FLAGS.checkpoint)
     print(f"{output}: features float32 {list(arrays['features'].shape)}")
     return 0
 
@@ -45,4 +49,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("split", "test", "Split of the data.")
     flags.DEFINE_string("output", None, "The .npz file to write.", required=True)
     flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
+    flags.DEFINE_string("checkpoint", "latest", "latest, best (where config.train.keep_best), or a step.")
     command_line.run(main)

@@ -12,7 +12,7 @@ from ssl_jax import methods, workdir
 from ssl_jax.data import pipeline
 from ssl_jax.evaluation.features import extract
 from ssl_jax.train import parallel
-from ssl_jax.train.checkpoint import load_model
+from ssl_jax.train.restore import load_model
 
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
@@ -47,15 +47,28 @@ class Encoder:
             )
         return np.asarray(self.encode(self.params, self.state, {"image": images}), np.float32)
 
-    def rows(self, source) -> dict[str, np.ndarray]:
-        """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one."""
+    def rows(self, source, watch: Callable = iter) -> dict[str, np.ndarray]:
+        """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one.
+
+        Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches.
+        """
 
         def encode(batch):
             inputs = {name: rows for name, rows in batch.items() if name != "label"}
             return self.encode(self.params, self.state, self.parallel.shard(inputs))
 
         devices = self.parallel.size
-        return extract(encode, pipeline.sequential(source, -(-BATCH // devices) * devices))
+        batches = pipeline.sequential(
+            source, -(-BATCH // devices) * devices,
+            process_index=jax.process_index(), process_count=jax.process_count(),
+        )  # fmt: skip
+        whole = jax.jit(lambda rows: rows, out_shardings=self.parallel.replicated)
+
+        def with_marks_of_all(batch):
+            marks = {name: rows for name, rows in batch.items() if name in ("label", "valid")}
+            return batch | jax.device_get(whole(self.parallel.shard(marks)))
+
+        return extract(encode, watch(map(with_marks_of_all, batches) if jax.process_count() > 1 else batches))
 
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
@@ -64,12 +77,13 @@ def make_encoder(method: methods.Method, where: parallel.Parallel, params, state
     return Encoder(encode, where, params, state)
 
 
-def load_encoder(directory, layer: str | None = None) -> Encoder:
+def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:
     """The trained encoder of a run: needs the run directory alone, not its data.
 
     Args:
       directory: a run directory, such as "runs/simclr_digits".
       layer: a layer of the encoder; None for its output, before the projector.
+      checkpoint: "latest", "best" (by online kNN, where `config.train.keep_best`), or a step.
 
     Returns:
       A function of images uint8 `[B, H, W, C]` that returns features float32 `[B, F]`.
@@ -85,5 +99,5 @@ def load_encoder(directory, layer: str | None = None) -> Encoder:
     directory = Path(directory)
     config = workdir.read_config(directory)
     everywhere = parallel.make("shard_map", None, jax.device_count())
-    model = load_model(directory, everywhere.replicated)
+    model = load_model(directory, everywhere.replicated, str(checkpoint))
     return make_encoder(methods.build(config), everywhere, model["params"], model["method"], layer)

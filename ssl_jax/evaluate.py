@@ -17,6 +17,7 @@ from ssl_jax import command_line, methods, workdir
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
 from ssl_jax.evaluation import features, protocols
+from ssl_jax.train.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
 # Batches that settle the untrained encoder's running statistics, and their size.
@@ -39,8 +40,13 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
     return dataclasses.replace(encoder, params=params, state=state)
 
 
-def evaluate(directory: Path, names, data: str | None = None, layer: str | None = None) -> list[dict]:
-    """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table."""
+def evaluate(
+    directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest"
+) -> list[dict]:
+    """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
+
+    All processes of a run encode; process 0 does the rest, and the others return no rows.
+    """
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source or config.data.source
     splits = (config.eval.train_split, config.eval.test_split)
@@ -48,7 +54,7 @@ def evaluate(directory: Path, names, data: str | None = None, layer: str | None 
     if train.num_classes is None or test.num_classes is None:
         raise ValueError(f"{spec} has no labels, which probes need; give labelled data: --data or config.eval.source")
 
-    encoder = load_encoder(directory, layer)
+    encoder = load_encoder(directory, layer, checkpoint)
     batches = pipeline.Batches(train, batch_size=min(CALIBRATION_ROWS, len(train)), seed=config.seed)
     kinds = {"random": untrained(encoder, config, batches).rows, "encoder": encoder.rows}
     pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
@@ -57,19 +63,22 @@ def evaluate(directory: Path, names, data: str | None = None, layer: str | None 
     else:
         print(f"input pixels left out: as features they would take {pixels / 2**30:.0f} GiB")
     found = {kind: (rows(train), rows(test)) for kind, rows in kinds.items()}
-    rows = protocols.evaluate(
-        found, names, num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed
-    )
-    path = directory / "evaluation.json"
-    old = json.loads(path.read_text()) if path.exists() else []
-    workdir.write_json(path, protocols.merge(old, rows))
-    print(protocols.table(rows))
+    rows = []
+    if is_first():
+        rows = protocols.evaluate(
+            found, names, num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed
+        )
+        path = directory / "evaluation.json"
+        old = json.loads(path.read_text()) if path.exists() else []
+        workdir.write_json(path, protocols.merge(old, rows))
+        print(protocols.table(rows))
+    wait_for_first("evaluated")
     return rows
 
 
 def main() -> int:
     names = [name for name in FLAGS.protocols.split(",") if name]
-    evaluate(Path(FLAGS.workdir), names, FLAGS.data, FLAGS.layer)
+    evaluate(Path(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint)
     return 0
 
 
@@ -78,4 +87,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("protocols", "knn,linear,few_label", "Which protocols, separated by commas.")
     flags.DEFINE_string("data", None, "Labelled data to evaluate on; the run's own if left out.")
     flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
+    flags.DEFINE_string("checkpoint", "latest", "latest, best (where config.train.keep_best), or a step.")
     command_line.run(main)

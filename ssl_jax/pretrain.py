@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from ssl_jax import command_line, evaluate, monitor, workdir
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, loop, metrics, startup
+from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, startup, termination
 
 FLAGS = flags.FLAGS
 
@@ -38,20 +38,28 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         return "dry run"
 
     workdir.prepare(directory, config)
-    with checkpoint.Checkpoints(directory / "checkpoints") as checkpoints:
-        if checkpoints.latest is None:
-            state, history = run.create(), {}
-            if config.train.init_from:
-                state = checkpoint.start_from(Path(config.train.init_from), state, run.parallel.replicated)
+    with checkpoint.Checkpoints(
+        directory / "checkpoints", keep=config.train.keep, keep_every=config.train.keep_every,
+        config=workdir.digest(config),
+    ) as checkpoints:  # fmt: skip
+        found = checkpoints.restore(run.abstract, run.parallel.replicated)
+        if found is not None:
+            state, restored = found
+            memory, start = restored.host, restored.step
+            print(f"continuing  {directory} from step {start}")
         else:
-            state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
-            print(f"continuing  {directory} from step {checkpoints.latest}")
-        with metrics.Logs(directory, start=int(state.step), steps=run.steps) as logs:
-            outcome = loop.run(
-                run, state, batches,
-                checkpoints=checkpoints, logs=logs, history=history, evaluate=monitor.knn(run, source),
-            )  # fmt: skip
-    return outcome
+            state, memory, start = run.create(), {}, 0
+            if config.train.init_from:
+                state = restore.start_from(Path(config.train.init_from), state, run.parallel.replicated)
+        with metrics.Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
+            for sentence in restored.damage if found else ():
+                logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
+            with termination.termination() as asked:
+                return loop.run(
+                    run, state, batches,
+                    checkpoints=checkpoints, logs=logs, memory=memory, termination=asked,
+                    evaluate=monitor.knn(run, source),
+                )  # fmt: skip
 
 
 def labelled(config) -> bool:
@@ -61,15 +69,19 @@ def labelled(config) -> bool:
 
 
 def main() -> int:
+    termination.end_on_sigterm()
     directory = Path(FLAGS.workdir) if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
-    outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
-    if outcome == "finished" and FLAGS.config.eval.protocols:
-        if labelled(FLAGS.config):
-            evaluate.evaluate(directory, FLAGS.config.eval.protocols)
-        else:
-            print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
+    try:
+        outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
+        if outcome == "finished" and FLAGS.config.eval.protocols:
+            if labelled(FLAGS.config):
+                evaluate.evaluate(directory, FLAGS.config.eval.protocols)
+            else:
+                print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
+    except termination.Terminated:
+        outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0
 

@@ -13,8 +13,11 @@ from pathlib import Path
 import jax
 import ml_collections
 
+from ssl_jax.train import manifest
+from ssl_jax.train.processes import is_first
+
 # A run may be continued with other values of these: they change where and how often, not what is computed.
-MAY_DIFFER = ("parallel.", "data.workers")
+MAY_DIFFER = ("parallel.", "data.workers", "train.keep")
 MAY_DIFFER_SUFFIX = "_every"
 
 
@@ -38,6 +41,16 @@ def plain(config: ml_collections.ConfigDict) -> dict:
     return json.loads(config.to_json())
 
 
+def may_differ(name: str) -> bool:
+    """Whether a run may go on with another value of a dotted key of its config."""
+    return name.startswith(MAY_DIFFER) or name.endswith(MAY_DIFFER_SUFFIX)
+
+
+def digest(config: ml_collections.ConfigDict) -> str:
+    """What identifies a run's mathematics: a digest of its config without the keys that may differ."""
+    return manifest.digest({name: value for name, value in flatten(plain(config)).items() if not may_differ(name)})
+
+
 def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
     """Makes the directory of a run, or checks that it belongs to the same config.
 
@@ -48,15 +61,15 @@ def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
     if path.exists():
         old, wanted = flatten(json.loads(path.read_text())), flatten(new)
         for name in sorted(old.keys() | wanted.keys()):
-            free = name.startswith(MAY_DIFFER) or name.endswith(MAY_DIFFER_SUFFIX)
-            if not free and old.get(name) != wanted.get(name):
+            if not may_differ(name) and old.get(name) != wanted.get(name):
                 raise ValueError(
                     f"{workdir} holds a run with config.{name} = {old.get(name)!r}, and {wanted.get(name)!r} was asked "
                     "for; give another --workdir, or the config of that run"
                 )
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_json(path, new)
-    write_json(workdir / "environment.json", environment())
+    if is_first():
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(path, new)
+        write_json(workdir / "environment.json", environment())
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:

@@ -107,7 +107,7 @@ def test_own_environment_is_kept(checkout):
     assert "\nJAX_PLATFORMS=cpu\n" in ran.stdout and "\nJAX_COMPILATION_CACHE_DIR=/cache\n" in ran.stdout
     assert "\nXLA_FLAGS=--xla_dump_to=/dump --xla_force_host_platform_device_count=8 " in ran.stdout
     ran = checkout.run("launch/local.sh", XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    assert "\nXLA_FLAGS=--xla_force_host_platform_device_count=2\n" in ran.stdout
+    assert "\nXLA_FLAGS=--xla_force_host_platform_device_count=2 --xla_cpu_collective" in ran.stdout
 
 
 @pytest.mark.parametrize(

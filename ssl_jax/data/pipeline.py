@@ -92,27 +92,33 @@ class Batches:
         return _numeric(self.source.rows(rows)) | {"index": index, "row": rows.astype(np.int32)}
 
 
-def sequential(source: Source, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def sequential(
+    source: Source, batch_size: int, *, process_index: int = 0, process_count: int = 1
+) -> Iterator[dict[str, np.ndarray]]:
     """All rows once, in the order of the source, read ahead in a thread.
 
-    Every batch has `batch_size` rows, so that jit compiles once: the last is filled with copies of the last row.
+    Every batch has `batch_size` rows, so that jit compiles once: the last is filled with copies of the last row. Each
+    process gets its contiguous block of every batch.
 
     Args:
       source: where rows come from.
-      batch_size: rows of a batch.
+      batch_size: rows of a batch, of all processes.
+      process_index: this process.
+      process_count: number of processes.
 
     Yields:
-      the numeric arrays of the source, stacked, and `valid` bool [batch_size], False for the copies.
+      the numeric arrays of the source, stacked, and `valid` bool, False for the copies.
 
     Raises:
-      ValueError: batch_size is not positive, or the source has an array `valid` of its own.
+      ValueError: batch_size is no positive multiple of the processes, or the source has an array `valid` of its own.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; expected a positive number of rows")
+    if batch_size < 1 or batch_size % process_count:
+        raise ValueError(f"batch_size is {batch_size}; expected a positive multiple of the {process_count} processes")
+    b = batch_size // process_count
     _refuse_reserved(source, "valid")
 
     def read(k: int) -> dict[str, np.ndarray]:
-        rows = np.arange(k * batch_size, (k + 1) * batch_size)
+        rows = np.arange(b) + k * batch_size + process_index * b
         batch = _numeric(source.rows(np.minimum(rows, len(source) - 1)))
         return batch | {"valid": rows < len(source)}
 

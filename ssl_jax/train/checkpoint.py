@@ -1,18 +1,26 @@
-"""Checkpoints of a run by orbax: `checkpoints/<step>/{model,training,host}`, written in the background.
+"""Checkpoints of a run: `checkpoints/<step>/{model,training,manifest.json}`, written in the background.
 
-`model` (parameters and the method's state) is apart from `training` (optimizer, probe, key), so that an encoder loads
-without rebuilding the optimizer. `host` is plain JSON: what the loop itself remembers.
+Orbax writes the arrays to a folder of another name; the manifest with their digests joins them there, and one rename
+makes it the checkpoint: it is there whole, with its digests, or not at all. The state is the same on every process, so
+process 0 alone writes and reads.
 """
 
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from ssl_jax.train import manifest
+from ssl_jax.train.processes import is_first
+from ssl_jax.train.restore import ITEMS, Restored, fill, first_line, is_key, newest_intact, orbax, steps
 from ssl_jax.train.state import TrainState
 
-MODEL = ("params", "method")
-TRAINING = ("step", "optimizer", "probe", "key")
+PARTIAL, DOOMED = ".partial", ".deleting"  # what a killed process may leave behind
 
 
 class Checkpoints:
@@ -20,84 +28,120 @@ class Checkpoints:
 
     Args:
       directory: `runs/x/checkpoints`; made by the first save.
-      keep: how many of the newest to keep.
+      keep: how many of the newest to keep, at least 1.
+      keep_every: checkpoints at multiples of this step are kept for ever; 0 for none.
+      config: a digest of the run's config; a run does not continue from another one's checkpoint.
+
+    Raises:
+      ValueError: `keep` is less than 1.
     """
 
-    def __init__(self, directory, keep: int = 2):
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        handlers = {
-            "model": ocp.StandardCheckpointHandler(),
-            "training": ocp.StandardCheckpointHandler(),
-            "host": ocp.JsonCheckpointHandler(),
-        }
-        self._manager = ocp.CheckpointManager(Path(directory).resolve(), options=options, item_handlers=handlers)
+    def __init__(self, directory, keep: int = 2, keep_every: int = 0, config: str = ""):
+        if keep < 1:
+            raise ValueError(f"config.train.keep is {keep}; expected at least 1 checkpoint, to continue from")
+        self.directory, self._keep, self._keep_every, self._config = Path(directory), keep, keep_every, config
+        self._writer, self._writing = ThreadPoolExecutor(1, "checkpoint"), None
+        if is_first():
+            _sweep(self.directory)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        self._manager.close()
+        self._writer.shutdown(wait=True)
 
-    @property
-    def latest(self) -> int | None:
-        """The newest complete step, None if there is none."""
-        return self._manager.latest_step()
+    def save(self, step: int, state: TrainState, host: dict, *, best: int | None = None, wait: bool = False) -> str:
+        """Copies `state` to the host and writes it in the background; first waits for the save before.
 
-    def save(self, step: int, state: TrainState, host: dict, *, wait: bool = False) -> None:
-        """Copies `state` to the host and writes it in the background; `wait` returns only when it is on disk."""
-        if step not in self._manager.all_steps():
-            items = {
-                "model": ocp.args.StandardSave({name: getattr(state, name) for name in MODEL}),
-                "training": ocp.args.StandardSave({name: getattr(state, name) for name in TRAINING}),
-                "host": ocp.args.JsonSave(host),
-            }
-            self._manager.save(step, args=ocp.args.Composite(**items))
-        if wait:
-            self._manager.wait_until_finished()
+        Args:
+          step: the state's step; nothing is done where its checkpoint exists.
+          state: what to save.
+          host: JSON, saved beside it.
+          best: the step of the best checkpoint, which is kept.
+          wait: return only when it is on disk.
 
-    def restore(self, abstract: TrainState, sharding) -> tuple[TrainState, dict]:
-        """The newest state and the loop's memory; `abstract` gives shapes and dtypes, `sharding` where it goes."""
-        items = {
-            "model": ocp.args.StandardRestore(_placed({name: getattr(abstract, name) for name in MODEL}, sharding)),
-            "training": ocp.args.StandardRestore(
-                _placed({name: getattr(abstract, name) for name in TRAINING}, sharding)
-            ),
-            "host": ocp.args.JsonRestore(),
-        }
-        restored = self._manager.restore(self.latest, args=ocp.args.Composite(**items))
-        return TrainState(**restored["model"], **restored["training"]), restored["host"] or {}
+        Returns:
+          What went wrong with the save before, or with this one if `wait`: a sentence, or "". A save that fails, as on
+          a full disk, leaves the earlier checkpoints as they are.
+        """
+        if not is_first():
+            return ""
+        problem = self._finish()
+        if step not in steps(self.directory):
+            host = json.loads(json.dumps(host))  # as it is now
+            self._writing = step, self._writer.submit(self._write, step, to_host(state), host, best)
+            problem = self._finish() if wait else problem
+        return problem
 
-    def restore_model(self, sharding) -> dict:
-        """`{"params", "method"}` of the newest checkpoint, its shapes read from the checkpoint itself."""
-        shapes = dict(self._manager.item_metadata(self.latest)["model"].tree)
-        items = {"model": ocp.args.StandardRestore(_placed(shapes, sharding))}
-        return self._manager.restore(self.latest, args=ocp.args.Composite(**items))["model"]
+    def restore(self, abstract: TrainState, sharding) -> tuple[TrainState, Restored] | None:
+        """The newest intact state, None if there is no checkpoint; damaged ones are renamed to `<step>.damaged`.
+
+        Args:
+          abstract: shapes and dtypes of the state.
+          sharding: where its leaves go.
+
+        Raises:
+          ValueError: no checkpoint is intact, or they belong to another config or model.
+        """
+        restored = newest_intact(self.directory)
+        if restored is None:
+            return None
+        if self._config and restored.config != self._config:
+            raise ValueError(
+                f"Checkpoint {restored.step} in {self.directory} was saved under another config than this run's; "
+                "put the config.json back that belongs to it, or start in another directory"
+            )
+        tree = {name: getattr(abstract, name) for names in ITEMS.values() for name in names}
+        state = TrainState(**fill(tree, restored, sharding))
+        for step in [step for step in steps(self.directory) if step > restored.step] if is_first() else []:
+            os.replace(self.directory / str(step), _free(self.directory / f"{step}.damaged"))
+        return state, restored
+
+    def _finish(self) -> str:
+        if self._writing is None:
+            return ""
+        (step, future), self._writing = self._writing, None
+        error = future.exception()
+        return f"checkpoint {step} could not be written ({first_line(error)}); the earlier ones stay" if error else ""
+
+    def _write(self, step: int, tree: dict, host: dict, best: int | None) -> None:
+        """In the writer's thread: files, digests, one rename; then the checkpoints that are no longer wanted."""
+        partial = self.directory.resolve() / f"{step}{PARTIAL}"
+        try:
+            for item, names in ITEMS.items():
+                fields = {name: tree[name] for name in names}
+                orbax(ocp.StandardCheckpointHandler).save(partial / item, args=ocp.args.StandardSave(fields))
+            manifest.write(partial, step, manifest.by_name(tree), host, self._config)
+            os.replace(partial, self.directory / str(step))
+        except BaseException:
+            _sweep(self.directory)
+            raise
+        for old in steps(self.directory)[self._keep :]:
+            if old != best and not (self._keep_every and old % self._keep_every == 0):
+                doomed = self.directory / f"{old}{DOOMED}"
+                os.replace(self.directory / str(old), doomed)  # gone at once, however long the deletion takes
+                shutil.rmtree(doomed, ignore_errors=True)
 
 
-def load_model(run: Path, sharding) -> dict:
-    """`{"params", "method"}` of the newest checkpoint of a run directory, placed by `sharding`.
-
-    Raises:
-      ValueError: there is no checkpoint.
-    """
-    if (run / "checkpoints").is_dir():
-        with Checkpoints(run / "checkpoints") as checkpoints:
-            if checkpoints.latest is not None:
-                return checkpoints.restore_model(sharding)
-    raise ValueError(f"{run} has no checkpoint; give the directory of a run that has reached its first one")
+def to_host(state: TrainState) -> dict:
+    """The fields of a state as numpy arrays of their own, keys as their data."""
+    tree = {name: getattr(state, name) for names in ITEMS.values() for name in names}
+    tree = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, tree)
+    for leaf in jax.tree.leaves(tree):
+        leaf.copy_to_host_async()
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), tree)  # the next step is given the arrays' memory
 
 
-def start_from(run: Path, state: TrainState, sharding) -> TrainState:
-    """`state` with the parameters of another run's newest checkpoint; everything else starts anew.
-
-    Raises:
-      ValueError: there is no checkpoint, or its parameters have other names or shapes.
-    """
-    params = load_model(run, sharding)["params"]
-    if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
-        raise ValueError(f"config.train.init_from={run} holds other parameters; give a run of the same model")
-    return state.replace(params=params)
+def _sweep(directory: Path) -> None:
+    """Removes what a killed or failed save or deletion has left."""
+    for path in list(directory.iterdir()) if directory.is_dir() else ():
+        if PARTIAL in path.name or path.name.endswith(DOOMED):
+            shutil.rmtree(path, ignore_errors=True)
 
 
-def _placed(tree, sharding):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+def _free(path: Path) -> Path:
+    """`path`, or the first of `path.2`, `path.3`, ... that does not exist."""
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}.{number + 1}")
+    return free

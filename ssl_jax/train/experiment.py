@@ -60,6 +60,8 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
       probe: online probe, None without labels.
       signals: health signals, `(z_a, z_b) -> dict of scalars`, or None.
     """
+    if config.train.on_nonfinite not in ("stop", "skip"):
+        raise ValueError(f"config.train.on_nonfinite is {config.train.on_nonfinite!r}; expected 'stop' or 'skip'")
     where = parallel.make(config.parallel.mode, config.parallel.devices, config.train.batch_size)
     method = methods.build(config)
     steps, steps_per_epoch = run_length(config.train, examples), examples / config.train.batch_size
@@ -80,6 +82,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
     per_device = step.make_step(
         method, optimizer, learning_rate,
         steps=steps, probe=probe, signals=signals, signals_every=max(1, config.train.log_every),
+        skip_nonfinite=config.train.on_nonfinite == "skip",
     )  # fmt: skip
     return Experiment(
         config=config,

@@ -1,8 +1,6 @@
 """The training loop of every method: batches in, rows of metrics and checkpoints out, nothing lost on the way."""
 
 import contextlib
-import signal
-import threading
 import time
 from collections.abc import Callable
 
@@ -13,24 +11,11 @@ from ssl_jax.evaluation import health
 from ssl_jax.train.checkpoint import Checkpoints
 from ssl_jax.train.experiment import Experiment
 from ssl_jax.train.state import TrainState
+from ssl_jax.train.termination import Interrupted, Termination
 
 
 class NonFinite(ValueError):
     """A loss or gradient that is not finite, with the step and the first bad leaf in its message."""
-
-
-@contextlib.contextmanager
-def termination():
-    """An event that SIGTERM sets, so that the loop can save before the process ends."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # handlers can be set in the main thread only
-        return
-    previous = signal.signal(signal.SIGTERM, lambda *_: event.set())
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 class Clock:
@@ -48,7 +33,9 @@ class Clock:
         return item
 
     def read(self, batch_size: int) -> dict[str, float]:
-        """The rates; starts the next interval."""
+        """The rates, none if there was no step; starts the next interval."""
+        if not self._steps:
+            return {}
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         rates = {"examples_per_second": self._steps * batch_size / elapsed, "data_wait": self._waited / elapsed}
         self.__init__()
@@ -62,7 +49,8 @@ def run(
     *,
     checkpoints: Checkpoints,
     logs,
-    history: dict,
+    memory: dict,
+    termination: Termination,
     evaluate: Callable | None = None,
 ) -> str:
     """Trains from `state.step` to the end.
@@ -73,61 +61,110 @@ def run(
       batches: the pipeline, `iterate(start)`.
       checkpoints: where states are saved.
       logs: where rows are written, `write(step, values)`, `warn(step, text)` and `event(name, step)`.
-      history: the memory of the health watch, from the checkpoint or `{}`.
-      evaluate: `state -> dict of metrics`, called every `config.train.eval_every` steps, or None.
-        What it returns joins that step's row.
+      memory: JSON that goes into every checkpoint, `{}` at first: `health` (counts of the watch), `skipped` and
+        `skipped_in_row` (steps that were not finite), `best` (the best evaluation's step and kNN), `unevaluated` (the
+        row of a step whose evaluation was interrupted, and which is evaluated before anything else). Changed in place.
+      termination: whether to save and end.
+      evaluate: `(state, termination) -> dict of metrics`, called every `config.train.eval_every` steps, or None.
+        What it returns joins that step's row. Raises `Interrupted` when it should end.
 
     Returns:
       "finished", or "interrupted" after SIGTERM; the state is saved in both cases.
 
     Raises:
       NonFinite: naming the step and the leaf; the last checkpoint stays.
+      ValueError: the last state could not be saved.
     """
     train = experiment.config.train
     start, clock, pending = int(state.step), Clock(), None
-    stream = batches.iterate(start)
 
     def due(interval, step):
         return bool(interval) and (step % interval == 0 or step == experiment.steps)
 
-    def record(step, metrics, evaluate=None):
-        """Reads the metrics of a step: this is where the host waits for the device, one step behind."""
-        nonlocal history
+    def judge(step, metrics):
+        """The row of a step. Here the host waits for the device, one step behind."""
         bad = int(metrics.pop("nonfinite"))
         if bad >= 0:
-            raise NonFinite(
-                f"Step {step}: {experiment.leaf_names[bad]} is not finite (gradient norm "
-                f"{float(metrics['gradient_norm']):.3g}); lower config.optim.learning_rate, lengthen the warm-up "
-                "or set config.optim.clip_norm, then continue from the last checkpoint"
-            )
-        if due(train.log_every, step) or evaluate is not None:
-            row = {name: float(value) for name, value in jax.device_get(metrics).items() if not np.isnan(value)}
-            history, warnings = health.update(history, row)
-            row |= clock.read(experiment.batch_size)
-            logs.write(step, row if evaluate is None else row | evaluate(state))
+            skip_or_stop(step, experiment.leaf_names[bad], float(metrics["gradient_norm"]))
+        memory["skipped_in_row"] = memory.get("skipped_in_row", 0) if bad >= 0 else 0
+        if not due(train.log_every, step) and not looks(step):
+            return {}
+        metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        row = {name: value for name, value in metrics.items() if name == "loss" or not np.isnan(value)}
+        if bad < 0:  # what is not finite must not enter the watch's counts
+            memory["health"], warnings = health.update(memory.get("health", {}), row)
             for warning in warnings:
                 logs.warn(step, warning)
+        if "skipped" in memory:
+            row["skipped"] = memory["skipped"]
+        return row | clock.read(experiment.batch_size)
 
-    with termination() as terminated, contextlib.closing(stream):
+    def skip_or_stop(step, leaf, norm):
+        memory["skipped"] = memory.get("skipped", 0) + 1
+        memory["skipped_in_row"] = memory.get("skipped_in_row", 0) + 1
+        found = f"{leaf} is not finite (gradient norm {norm:.3g})"
+        advice = "lower config.optim.learning_rate, lengthen the warm-up or set config.optim.clip_norm, then continue "
+        if train.on_nonfinite != "skip":
+            raise NonFinite(f"Step {step}: {found}; {advice}from the last checkpoint")
+        if memory["skipped_in_row"] >= train.skip_limit:
+            count = f"the last of {memory['skipped_in_row']} such steps in a row"
+            raise NonFinite(f"Step {step}: {found}, {count}; {advice}from the last checkpoint")
+        logs.warn(step, f"{found}: the step is skipped, {memory['skipped']} so far")
+
+    def looks(step):
+        return evaluate is not None and due(train.eval_every, step)
+
+    def look(step, row) -> bool:
+        """Evaluates and writes the row; whether this is the best evaluation. An interrupted one is remembered."""
+        memory["unevaluated"] = row
+        try:
+            found = evaluate(state, termination)
+        except Interrupted:
+            return False
+        del memory["unevaluated"]
+        logs.write(step, row | found)
+        best = memory.get("best", {}).get("knn_top1", -1.0)
+        if not train.keep_best or found.get("knn_top1", -1.0) <= best:
+            return False
+        memory["best"] = {"step": step, "knn_top1": found["knn_top1"]}
+        return True
+
+    def save(step, wait=False):
+        return checkpoints.save(step, state, memory, best=memory.get("best", {}).get("step"), wait=wait)
+
+    def end(outcome, step):
+        problem = save(step, wait=True)
+        if problem:
+            raise ValueError(f"The run is {outcome} at step {step}, but {problem}; make room and call it again")
+        logs.event(outcome, step)
+        return outcome
+
+    if "unevaluated" in memory:
+        look(start, memory["unevaluated"])
+        if "unevaluated" in memory:
+            return end("interrupted", start)
+    with contextlib.closing(batches.iterate(start)) as stream:
         for step in range(start + 1, experiment.steps + 1):
             batch = experiment.parallel.place(clock.wait_for(stream))
             state, metrics = experiment.step(state, batch)
             if pending is not None:
-                record(*pending)  # the step just dispatched keeps the device busy meanwhile
+                row = judge(*pending)  # the step just dispatched keeps the device busy meanwhile
+                if row:
+                    logs.write(pending[0], row)
             pending = (step, metrics)
-            stop = terminated.is_set()
-            save, look = stop or due(train.checkpoint_every, step), evaluate is not None and due(train.eval_every, step)
-            if step == start + 1 or save or look or step == experiment.steps:
+            stop = termination.requested()
+            saves = stop or due(train.checkpoint_every, step)
+            if step == start + 1 or saves or looks(step) or step == experiment.steps:
                 # Before a save, so that a state that is not finite is never written.
-                record(step, metrics, evaluate if look else None)
-                pending = None
-            if save:
-                checkpoints.save(step, state, history, wait=stop)
-            if step == start + 1 or save or look:
+                row, pending = judge(step, metrics), None
+                if looks(step):
+                    saves |= look(step, row)
+                    stop |= "unevaluated" in memory
+                elif row:
+                    logs.write(step, row)
+                if stop:
+                    return end("interrupted", step)
+                if saves and (problem := save(step)):
+                    logs.warn(step, problem)
                 clock = Clock()  # compiling, saving and evaluating are no training time
-            if stop and step < experiment.steps:
-                logs.event("interrupted", step)
-                return "interrupted"
-    checkpoints.save(experiment.steps, state, history, wait=True)
-    logs.event("finished", experiment.steps)
-    return "finished"
+    return end("finished", experiment.steps)

@@ -1,12 +1,15 @@
 """Where the metrics of a run go: `metrics.jsonl`, TensorBoard, Weights & Biases if asked for, and the terminal.
 
-Each of these sinks has `write(step, values)` and `close()`; `Logs` holds those of a run.
+Each of these sinks has `write(step, values)` and `close()`, which return what went wrong, if anything; `Logs` holds
+those of a run.
 """
 
+import errno
 import json
 import math
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,57 +21,71 @@ from tqdm import tqdm
 class Logs:
     """All sinks of a run, silent on every process but the first; a context manager.
 
+    A disk without room stops no sink for good: metrics.jsonl gets its rows when there is room again.
+
     Args:
       directory: the run directory, which exists.
       start: the step to go on from; rows that an interrupted run wrote past it are dropped.
       steps: length of the run.
+      again: whether the row of `start` itself is yet to be written, and dropped if it is there.
       wandb: a project of Weights & Biases to log to as well; ValueError where wandb is not installed.
     """
 
-    def __init__(self, directory, *, start: int, steps: int, wandb: str | None = None):
+    def __init__(self, directory, *, start: int, steps: int, again: bool = False, wandb: str | None = None):
         self._sinks = []
         if jax.process_index() == 0:
-            directory = Path(directory)
+            directory, kept = Path(directory), start - again
             self._terminal, self._file = Terminal(start, steps), MetricsFile(directory / "metrics.jsonl")
-            self._file.truncate_after(start)
-            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", start)]
+            self._file.truncate_after(kept)
+            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", kept)]
             self._sinks += [WeightsAndBiases(wandb, directory)] if wandb else []
 
     def write(self, step: int, values: Mapping) -> None:
         for sink in self._sinks:
-            sink.write(int(step), values)
+            self._say(sink.write(int(step), values))
 
     def event(self, name: str, step: int) -> None:
         if self._sinks:
-            self._file.event(name, int(step))
+            self._say(self._file.event(name, int(step)))
 
     def warn(self, step: int, text: str) -> None:
         if self._sinks:
             self._terminal.say(f"warning: step {step}: {text}")
-            self._file.event("warning", int(step), text=text)
+            self._say(self._file.event("warning", int(step), text=text))
+
+    def _say(self, problem: str | None) -> None:
+        if problem:
+            self._terminal.say(f"warning: {problem}")
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
         for sink in self._sinks:
-            sink.close()
+            self._say(sink.close())
 
 
 class MetricsFile:
-    """One JSON object a line: `{"step": 200, "loss": 4.812, ...}`, and `{"event": "finished", "step": 1000}`."""
+    """One JSON object a line: `{"step": 200, "loss": 4.812, ...}`, and `{"event": "finished", "step": 1000}`.
+
+    Every method returns what went wrong, if it is news. A line is in the file whole or waits in memory.
+    """
 
     def __init__(self, path):
-        self.path, self._file = Path(path), open(path, "a", encoding="utf-8")
+        self.path, self._file = Path(path), open(path, "ab", buffering=0)
+        self._waiting, self._failing = b"", False
 
-    def write(self, step: int, values: Mapping) -> None:
-        self._append({"step": step} | {name: _plain(value) for name, value in values.items()})
+    def write(self, step: int, values: Mapping) -> str | None:
+        return self._append({"step": step} | {name: _plain(value) for name, value in values.items()})
 
-    def event(self, name: str, step: int, **values) -> None:
-        self._append({"event": name, "step": step} | values)
+    def event(self, name: str, step: int, **values) -> str | None:
+        return self._append({"event": name, "step": step} | values)
 
-    def close(self) -> None:
+    def close(self) -> str | None:
+        self._flush()
         self._file.close()
+        lines = self._waiting.count(b"\n")
+        return f"the last {lines} lines of {self.path} could not be written and are lost" if lines else None
 
     def truncate_after(self, step: int) -> None:
         """Drops rows past `step`, ends of earlier runs, and a last line that a kill cut short; all at once or not."""
@@ -79,11 +96,24 @@ class MetricsFile:
         new.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._file.close()
         os.replace(new, self.path)
-        self._file = open(self.path, "a", encoding="utf-8")
+        self._file = open(self.path, "ab", buffering=0)
 
-    def _append(self, row: Mapping) -> None:
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+    def _append(self, row: Mapping) -> str | None:
+        self._waiting += (json.dumps(row) + "\n").encode()
+        return self._flush()
+
+    def _flush(self) -> str | None:
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(self._waiting)
+            if written < len(self._waiting):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), end)  # a part of a line helps nobody
+            news, self._failing = not self._failing, True
+            return f"{self.path} cannot be written ({error.strerror}); its lines wait in memory" if news else None
+        self._waiting, self._failing = b"", False
+        return None
 
 
 def _plain(value):
@@ -96,19 +126,43 @@ def _plain(value):
 
 
 class TensorBoard:
-    """Event files of TensorBoard; it hides what was written past `start` before."""
+    """Event files of TensorBoard, written at once; they hide what was written past `start` before.
+
+    A write that fails costs the scalars of that row, and a new file is begun.
+    """
 
     def __init__(self, directory, start: int):
-        from tensorboardX import SummaryWriter  # slow to import, and needed on one process only
+        self._directory, self._start, self._files, self._writer = Path(directory), start, 0, None
+        self._directory.mkdir(parents=True, exist_ok=True)
 
-        self._writer = SummaryWriter(str(directory), purge_step=start + 1)
+    def write(self, step: int, values: Mapping) -> str | None:
+        from tensorboardX.proto.event_pb2 import Event  # slow to import, and needed on one process only
+        from tensorboardX.summary import scalar
 
-    def write(self, step: int, values: Mapping) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, float(value), step)
+        try:
+            if self._writer is None:
+                self._open()
+            for name, value in values.items():
+                self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, float(value))))
+            self._writer.flush()
+        except OSError as error:
+            self._writer = None
+            return f"{self._directory} cannot be written ({error.strerror}); it lacks step {step}"
+        return None
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._files += 1
+        self._writer = EventsWriter(str(self._directory / "events"), f".{os.getpid()}.{self._files}")
+        if self._files == 1:
+            restart = SessionLog(status=SessionLog.START)
+            self._writer.write_event(Event(wall_time=time.time(), step=self._start + 1, session_log=restart))
 
 
 class WeightsAndBiases:

@@ -35,7 +35,7 @@ class Parallel:
 
     def replicate(self, tree):
         """`tree` on every device."""
-        return jax.device_put(tree, self.replicated)
+        return jax.tree.map(lambda leaf: place(np.asarray(leaf), self.replicated), tree)
 
     def compile(self, step: Callable) -> Callable:
         """`step(state, batch, axis_name) -> state, metrics` as `(state, batch) -> state, metrics`; donates the state.
@@ -67,6 +67,11 @@ class Parallel:
         return {name: jax.make_array_from_process_local_data(sharding, rows) for name, rows in batch.items()}
 
 
+def place(array: np.ndarray, sharding) -> jax.Array:
+    """A numpy array that every process has, as one global array."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
 def make(mode: str, devices: int | None, batch_size: int) -> Parallel:
     """The `Parallel` of `config.parallel` for a global batch.
 
@@ -92,6 +97,11 @@ def make(mode: str, devices: int | None, batch_size: int) -> Parallel:
         raise ValueError(
             f"config.train.batch_size is {batch_size}, which {count} devices cannot share evenly; use {choice}, "
             "or another config.parallel.devices"
+        )
+    if jax.process_count() > 1 and count != len(present):
+        raise ValueError(
+            f"config.parallel.devices is {devices}; several processes use all their {len(present)} devices together; "
+            "leave it out, and give each process the devices it should have"
         )
     mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=present[:count])
     return Parallel(mesh, mode)

@@ -19,8 +19,8 @@ def from_first(tree):
         return tree
 
     def send(array):
-        array = np.ascontiguousarray(array)
-        sent = multihost_utils.broadcast_one_to_all(array.reshape(-1).view(np.uint8))
+        bytes_of = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        sent = multihost_utils.broadcast_one_to_all(bytes_of)
         return np.asarray(sent).view(array.dtype).reshape(array.shape)
 
     return jax.tree.map(send, tree)

@@ -14,6 +14,8 @@ from ssl_jax import collectives
 from ssl_jax.methods.api import Method, Progress
 from ssl_jax.train.state import TrainState
 
+CLOCKS = (optax.ScaleByScheduleState,)
+
 
 def make_step(
     method: Method,
@@ -24,6 +26,7 @@ def make_step(
     probe=None,
     signals: Callable | None = None,
     signals_every: int = 1,
+    skip_nonfinite: bool = False,
 ) -> Callable:
     """The per-device step `(state, batch, axis_name) -> state, metrics`.
 
@@ -35,6 +38,8 @@ def make_step(
       probe: online probe with `update(probe_state, features, labels, axis_name) -> probe_state, metrics`, or None.
       signals: `(z_a [B, D], z_b [B, D]) -> dict of scalars`, health signals of the global batch, or None.
       signals_every: signals are computed at every step whose count, from 1, is divisible by it (nan elsewhere).
+      skip_nonfinite: where the loss or a gradient is not finite, keep the state; only the step and the clocks of
+        schedules go on.
 
     Returns:
       The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
@@ -74,10 +79,11 @@ def make_step(
             pair = jax.lax.stop_gradient((outputs["z_a"], outputs["z_b"]))
             pair = collectives.all_gather(pair, axis_name)  # outside the branch, which must not communicate
             metrics |= every(signals_every, state.step + 1, signals, *pair)
-        state = state.replace(
-            step=state.step + 1, params=params, method=method_state, optimizer=optimizer_state, probe=probe_state
-        )
-        return state, metrics
+        new = state.replace(params=params, method=method_state, optimizer=optimizer_state, probe=probe_state)
+        if skip_nonfinite:
+            kept = state.replace(optimizer=clocks_go_on(state.optimizer, optimizer_state))
+            new = jax.tree.map(lambda new, kept: jnp.where(nonfinite < 0, new, kept), new, kept)
+        return new.replace(step=state.step + 1), metrics
 
     return step
 
@@ -89,6 +95,14 @@ def every(interval: int, step, function: Callable, *arguments):
     shapes = jax.eval_shape(function, *arguments)
     absent = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
     return jax.lax.cond(step % interval == 0, function, lambda *_: absent, *arguments)
+
+
+def clocks_go_on(old, new):
+    """The optimizer state `old` with the step counts of schedules from `new`; those of moments stay."""
+    is_clock = lambda node: isinstance(node, CLOCKS)  # noqa: E731
+    new = jax.tree.leaves(new, is_leaf=is_clock)
+    old, structure = jax.tree.flatten(old, is_leaf=is_clock)
+    return structure.unflatten([b if is_clock(b) else a for a, b in zip(old, new, strict=True)])
 
 
 def first_nonfinite(loss, gradients):
