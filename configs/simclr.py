@@ -115,6 +115,8 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.parallel = ConfigDict()
     config.parallel.mode = "shard_map"
     config.parallel.devices = placeholder(int)  # None: all of them
+    config.parallel.strict = False  # the same bits on any number of devices that divides `blocks`, at a price
+    config.parallel.blocks = 8  # of rows in strict mode, a power of two; the bits depend on it
 
     config.eval = ConfigDict()
     config.eval.source = ""  # empty: config.data.source

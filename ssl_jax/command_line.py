@@ -49,7 +49,7 @@ def run(main: Callable[[], int | None]) -> None:
                 raise
             reason = str(error).strip().splitlines()[0]
             cluster.abandon(
-                f"process {jax.process_index()} of {jax.process_count()} stops, because another one is gone ({reason}); "
+                f"process {jax.process_index()} of {jax.process_count()} stops, because another is gone ({reason}); "
                 "start all of them again by the same command, and the run continues from its newest checkpoint"
             )
 

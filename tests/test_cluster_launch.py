@@ -11,9 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
+import kubernetes_validate
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+CLAIM, JOBSET = yaml.safe_load_all((ROOT / "launch/jobset.yaml").read_text())
 TINY = (
     "--config=configs/simclr.py:digits", "--config.model.width=0.0625", "--config.train.batch_size=16",
     "--config.train.epochs=0", "--config.train.steps=3", "--config.optim.warmup_steps=0", "--config.train.log_every=1",
@@ -21,7 +25,7 @@ TINY = (
 )  # fmt: skip
 INTERRUPTED, FINISHED = '{"event": "interrupted", "step": 2}', '{"event": "finished", "step": 3}'
 
-SRUN = """#!/bin/bash
+SRUN = """
 echo "$*" >>"$CALLS"
 while [[ $1 == --* ]]; do shift; done
 export SLURM_STEP_NODELIST=localhost SLURM_STEP_NUM_NODES=1 SLURM_NTASKS=2
@@ -30,12 +34,8 @@ SLURM_PROCID=1 SLURM_LOCALID=1 "$@" & second=$!
 wait $first; status=$?
 wait $second && exit $status
 """
-# A step that leaves what {row} and {status} say.
-SRUN_STUB = """#!/bin/bash
-mkdir -p "$WORKDIR" && echo '{row}' >"$WORKDIR/metrics.jsonl"; exit {status}
-"""
 # Two workers with homes of their own, which find one another as processes of Open MPI do.
-GCLOUD = """#!/bin/bash
+GCLOUD = """
 [[ "$1 $2 $3" == "compute tpus tpu-vm" && "$*" == *" --zone=here --worker=all"* ]] || exit 2
 export OMPI_MCA_orte_hnp_uri='0.0;tcp://127.0.0.1:1' OMPI_COMM_WORLD_SIZE=2
 for worker in 0 1; do
@@ -52,29 +52,30 @@ class Cluster:
     """A copy of the project whose `.venv` is the Python of the tests, and commands that stand in for a cluster's."""
 
     def __init__(self, folder: Path):
-        self.folder, self.root, self.bin = folder, folder / "a copy", folder / "bin"
+        self.folder, self.root, self.bin, self.calls = folder, folder / "a copy", folder / "bin", folder / "calls"
+        self.calls.touch()
         for name in ("launch", "ssl_jax", "configs"):
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("requirements.txt", "pyproject.toml"):
             shutil.copy(ROOT / name, self.root)
         self.venv(self.root)
-        self.script(self.bin / "uv", "#!/bin/bash\n")  # installs nothing
+        self.script(self.bin / "uv", "")  # installs nothing
         with socket.socket() as free:
             free.bind(("localhost", 0))
             self.port = free.getsockname()[1]
         mine = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS" and "SLURM" not in name}
         self.environment = mine | {
-            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "CALLS": str(folder / "calls"),
+            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "CALLS": str(self.calls),
             "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "JAX_COORDINATOR_PORT": str(self.port),
         }  # fmt: skip
 
     def script(self, path: Path, text: str):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(f"#!/bin/bash\n{text}\n")
         path.chmod(0o755)
 
     def venv(self, root: Path):
-        self.script(root / ".venv/bin/python", f'#!/bin/bash\n[[ "$2" == pip ]] || exec {sys.executable} "$@"\n')
+        self.script(root / ".venv/bin/python", f'[[ "$2" == pip ]] || exec {sys.executable} "$@"')
 
     def start(self, *command, **environment) -> subprocess.Popen:
         return subprocess.Popen(
@@ -93,7 +94,7 @@ class Cluster:
 
 def end(process: subprocess.Popen) -> subprocess.CompletedProcess:
     try:
-        output, errors = process.communicate(timeout=400)
+        output, errors = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -113,49 +114,37 @@ def assert_two_processes_finished(workdir: Path, *ran: subprocess.CompletedProce
     assert rows[-1] == json.loads(FINISHED) and [row["step"] for row in rows if "loss" in row] == [1, 2, 3]
 
 
-def test_sbatch_file_is_clean_and_asks_for_what_its_comment_says():
-    script = ROOT / "launch/slurm.sbatch"
-    subprocess.run(["bash", "-n", script], check=True)
-    shellcheck = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    assert shellcheck, "shellcheck is missing: pip install -e '.[test]'"
-    found = subprocess.run([shellcheck, "--external-sources", script], cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout
-    text = script.read_text()
+def test_sbatch_file_asks_for_what_its_comment_says():
+    text = (ROOT / "launch/slurm.sbatch").read_text()
     options = dict(re.findall(r"^#SBATCH --([\w-]+)=?(.*)$", text, re.M))
     assert options["ntasks-per-node"] == options["gpus-per-node"]
     assert {"requeue": "", "open-mode": "append", "signal": "TERM@120"}.items() <= options.items()
-    # Directives end at the first command.
-    assert text.rindex("#SBATCH") < text.index("set -euo pipefail") and len(text.splitlines()) < 60
+    assert text.rindex("#SBATCH") < text.index("set -euo pipefail")  # directives end at the first command
 
 
 def test_slurm_trains_with_one_process_a_task(cluster):
     cluster.script(cluster.bin / "srun", SRUN)
     workdir = cluster.root / "runs/slurm"
     assert_two_processes_finished(workdir, cluster.sbatch(*TINY, "--workdir=runs/slurm"))
-    (call,) = (cluster.folder / "calls").read_text().splitlines()
-    options = "--cpus-per-task=3 --gpu-bind=none --kill-on-bad-exit=1 "
-    assert call.startswith(options + ".venv/bin/python -m ssl_jax.pretrain --config=configs/simclr.py:digits")
+    step = "--cpus-per-task=3 --gpu-bind=none --kill-on-bad-exit=1 .venv/bin/python -m ssl_jax.pretrain --config="
+    assert cluster.calls.read_text().startswith(step)
 
 
 @pytest.mark.parametrize(
-    ("row", "status", "calls"),
-    [(INTERRUPTED, 0, "requeue 7\n"), (FINISHED, 0, ""), (INTERRUPTED, 1, "")],
-    ids=["interrupted", "finished", "failed"],
+    ("row", "status", "flags", "calls"),
+    [
+        (INTERRUPTED, 0, ["--workdir=a b"], "requeue 7\n"),
+        (INTERRUPTED, 0, ["--config", "c.py", "--workdir", "a b", "--dry_run=no"], "requeue 7\n"),
+        (FINISHED, 0, ["--workdir=a b"], ""),
+        (INTERRUPTED, 1, ["--workdir=a b"], ""),
+        (INTERRUPTED, 0, ["--workdir=a b", "--dry_run"], ""),
+    ],
 )
-@pytest.mark.parametrize("flags", [("--workdir=a b",), ("--config", "c.py", "--workdir", "a b")], ids=["=", "space"])
-def test_slurm_requeues_what_was_interrupted(cluster, row, status, calls, flags):
-    cluster.script(cluster.bin / "srun", SRUN_STUB.format(row=row, status=status))
-    cluster.script(cluster.bin / "scontrol", '#!/bin/bash\necho "$*" >>"$CALLS"\n')
-    (cluster.folder / "calls").touch()
-    ran = cluster.sbatch(*flags, WORKDIR="a b")
-    assert ran.returncode == status, ran.stderr
-    assert (cluster.folder / "calls").read_text() == calls
-
-
-def test_slurm_away_from_the_repository_root_gets_one_sentence(cluster):
-    (cluster.root / "launch/setup.sh").unlink()
-    ran = cluster.sbatch("--workdir=w")
-    assert ran.returncode == 1 and ran.stderr.startswith("slurm.sbatch: submit from") and ran.stderr.count("\n") == 1
+def test_slurm_requeues_what_was_interrupted(cluster, row, status, flags, calls):
+    cluster.script(cluster.bin / "srun", f"mkdir -p 'a b' && echo '{row}' >'a b/metrics.jsonl'; exit {status}")
+    cluster.script(cluster.bin / "scontrol", 'echo "$*" >>"$CALLS"')
+    ran = cluster.sbatch(*flags)
+    assert ran.returncode == status and cluster.calls.read_text() == calls, ran.stderr
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="the launcher lists the checkout with git")
@@ -180,51 +169,23 @@ def test_tpu_workers_train_with_this_checkout(cluster):
     assert cluster.run("bash", "launch/tpu_vm.sh", TPU="mine").stderr.endswith("ZONE: names the zone of the TPU VM\n")
 
 
-def manifests() -> tuple[dict, dict]:
-    import yaml
-
-    claim, jobset = yaml.safe_load_all((ROOT / "launch/jobset.yaml").read_text())
-    return claim, jobset
-
-
 def test_jobset_fits_the_schemas_and_itself():
-    import jsonschema
-    import kubernetes_validate
-
-    claim, jobset = manifests()
-    kubernetes_validate.validate(claim, "1.34", strict=True)
-    text, boolean, whole = {"type": "string"}, {"type": "boolean"}, {"type": "integer"}
-
-    def closed(**properties):
-        return {"type": "object", "properties": properties, "additionalProperties": False}
-
-    action = {"enum": ["FailJobSet", "RestartJobSet", "RestartJobSetAndIgnoreMaxRestarts"]}
-    rule = closed(name=text, action=action, onJobFailureReasons={"type": "array", "items": text})
-    strategy = {"enum": ["Recreate", "BlockingRecreate", "InPlaceRestart"]}
-    policy = closed(maxRestarts=whole, restartStrategy=strategy, rules={"type": "array", "items": rule})
-    jobs = {"type": "array", "items": closed(name=text, replicas=whole, template=closed(spec={"type": "object"}))}
-    network = closed(enableDNSHostnames=boolean, publishNotReadyAddresses=boolean, subdomain=text)
-    spec = closed(network=network, failurePolicy=policy, replicatedJobs=jobs)
-    kind = {"apiVersion": {"const": "jobset.x-k8s.io/v1alpha2"}, "kind": {"const": "JobSet"}}
-    jsonschema.validate(jobset, closed(**kind, metadata={"type": "object"}, spec=spec))
-
-    (workers,) = jobset["spec"]["replicatedJobs"]
-    job = workers["template"]["spec"]
-    kubernetes_validate.validate(
-        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "spec": job}, "1.34", strict=True
-    )
+    kubernetes_validate.validate(CLAIM, "1.34", strict=True)
+    jsonschema.validate(JOBSET, json.loads((ROOT / "tests/launch_jobset_schema.json").read_text()))
+    job = JOBSET["spec"]["replicatedJobs"][0]["template"]["spec"]
+    as_job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "spec": job}
+    kubernetes_validate.validate(as_job, "1.34", strict=True)
     container, pod = job["template"]["spec"]["containers"][0], job["template"]["spec"]
     environment = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert job["completionMode"] == "Indexed" and job["completions"] == job["parallelism"]
     assert int(environment["NUM_PROCESSES"]) == job["completions"] and pod["terminationGracePeriodSeconds"] >= 120
-    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
 
 
 def pod(index: int, workdir: Path) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of one pod, `$(NAME)` replaced as Kubernetes does: where NAME is known."""
-    _, jobset = manifests()
-    name, (workers,) = jobset["metadata"]["name"], jobset["spec"]["replicatedJobs"]
+    name, (workers,) = JOBSET["metadata"]["name"], JOBSET["spec"]["replicatedJobs"]
     (container,) = workers["template"]["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry.get("value", name) for entry in container["env"]}
     environment |= {"JOB_COMPLETION_INDEX": str(index), "WORKDIR": str(workdir)}
@@ -255,10 +216,8 @@ def test_jobset_pods_train_as_one_run(cluster):
 def test_jobset_pod_passes_sigterm_on_and_says_whether_to_start_again(cluster, index, row, python_status, status):
     command, environment = pod(index, cluster.folder)
     leave = f"echo '{row}' >\"$WORKDIR/metrics.jsonl\"; sleep 0.3; exit {python_status}"
-    cluster.script(
-        cluster.bin / "python", f'#!/bin/bash\nleave() {{ {leave}; }}\ntrap leave TERM\ntouch "$WORKDIR/up"\n'
-        "while :; do sleep 0.1; done\n",
-    )  # fmt: skip
+    python = f'leave() {{ {leave}; }}; trap leave TERM; touch "$WORKDIR/up"; while :; do sleep 0.1; done'
+    cluster.script(cluster.bin / "python", python)
     process = cluster.start(*command, **environment)
     while not (cluster.folder / "up").exists() and process.poll() is None:
         time.sleep(0.05)
@@ -279,13 +238,12 @@ def test_environment_leaves_what_is_set():
     assert usual["JAX_COMPILATION_CACHE_DIR"] == "/home/me/.cache/ssl_jax/jax" and "XLA_FLAGS" not in usual
     mine = {"NCCL_ALGO": "Tree", "XLA_PYTHON_CLIENT_MEM_FRACTION": ".5", "XLA_FLAGS": "--xla_gpu_autotune_level=4"}
     kept = sourced(SSL_JAX_DETERMINISTIC="1", **mine)
-    assert {name: kept[name] for name in ("NCCL_ALGO", "XLA_PYTHON_CLIENT_MEM_FRACTION")}.items() <= mine.items()
-    assert kept["XLA_FLAGS"] == "--xla_gpu_autotune_level=4 --xla_gpu_exclude_nondeterministic_ops=true"
+    assert kept.pop("XLA_FLAGS") == mine.pop("XLA_FLAGS") + " --xla_gpu_exclude_nondeterministic_ops=true"
+    assert mine.items() <= kept.items() and kept["NCCL_PROTO"] == "Simple"
 
 
 def test_this_jax_knows_every_flag():
     flags = sourced(SSL_JAX_DETERMINISTIC="1", JAX_NUM_CPU_DEVICES="2")["XLA_FLAGS"]
     assert len(flags.split()) == 3
-    jax = [sys.executable, "-c", "import jax; jax.devices()"]
-    ran = subprocess.run(jax, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr  # XLA aborts on a flag that it does not know
+    jax = [sys.executable, "-c", "import jax; jax.devices()"]  # XLA aborts on a flag that it does not know
+    subprocess.run(jax, env=os.environ | {"XLA_FLAGS": flags}, check=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = [*sorted((ROOT / "launch").glob("*.sh")), ROOT / ".ci" / "run"]
+SCRIPTS = [*sorted((ROOT / "launch").glob("*.sh")), ROOT / "launch" / "slurm.sbatch", ROOT / ".ci" / "run"]
 TOOLS = "bash cat cksum chmod cp dirname env grep mkdir readlink rm".split()
 
 # Answers probes (`-c`) as a real Python with {prelude} run before; as `-m venv` it makes a copy of itself; otherwise it

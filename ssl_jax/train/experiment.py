@@ -62,7 +62,8 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
     """
     if config.train.on_nonfinite not in ("stop", "skip"):
         raise ValueError(f"config.train.on_nonfinite is {config.train.on_nonfinite!r}; expected 'stop' or 'skip'")
-    where = parallel.make(config.parallel.mode, config.parallel.devices, config.train.batch_size)
+    blocks = config.parallel.blocks if config.parallel.strict else 0
+    where = parallel.make(config.parallel.mode, config.parallel.devices, config.train.batch_size, blocks)
     method = methods.build(config)
     steps, steps_per_epoch = run_length(config.train, examples), examples / config.train.batch_size
 

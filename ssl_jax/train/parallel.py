@@ -12,16 +12,25 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ssl_jax.train.strict import Lockstep
+
 AXIS = "data"
 MODES = ("shard_map", "pmap")
 
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """The devices of a run and how they are driven; `mode` is "shard_map" or "pmap" (one process only)."""
+    """The devices of a run and how they are driven.
+
+    Attributes:
+      mesh: the devices.
+      mode: "shard_map", or "pmap" (one process only).
+      blocks: 0, or in strict mode the number of blocks of rows, see `strict.py`.
+    """
 
     mesh: jax.sharding.Mesh
     mode: str
+    blocks: int = 0
 
     @property
     def size(self) -> int:
@@ -42,6 +51,8 @@ class Parallel:
 
         On one device nothing is wrapped: `axis_name` is None and no collective exists.
         """
+        if self.blocks:
+            return Lockstep(step, self.mesh, AXIS, self.blocks)
         if self.size == 1:
             return jax.jit(partial(step, axis_name=None), donate_argnums=0)
         per_device = partial(step, axis_name=AXIS)
@@ -72,13 +83,14 @@ def place(array: np.ndarray, sharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
 
-def make(mode: str, devices: int | None, batch_size: int) -> Parallel:
+def make(mode: str, devices: int | None, batch_size: int, blocks: int = 0) -> Parallel:
     """The `Parallel` of `config.parallel` for a global batch.
 
     Args:
       mode: "shard_map" or "pmap".
       devices: how many devices to use; None for all.
       batch_size: rows of the global batch.
+      blocks: 0, or the number of blocks of strict mode.
 
     Raises:
       ValueError: unknown mode, more devices than there are, pmap over processes, or rows that do not split evenly.
@@ -104,4 +116,4 @@ def make(mode: str, devices: int | None, batch_size: int) -> Parallel:
             "leave it out, and give each process the devices it should have"
         )
     mesh = jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=present[:count])
-    return Parallel(mesh, mode)
+    return Parallel(mesh, mode, blocks)
