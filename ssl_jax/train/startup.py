@@ -29,6 +29,7 @@ def lines(experiment: Experiment, examples: int) -> list[str]:
         config.optim.scaling, f" = {config.optim.learning_rate:g} x sqrt({batch})"
     )
     mode = f"{batch // where.size} a device, {where.mode}" if where.size > 1 else "one device"
+    mode += f", strict in {where.blocks} blocks" if where.blocks else ""
     epochs = experiment.steps / experiment.steps_per_epoch
     said = [
         f"method      {config.method.name}, {count(experiment.abstract.params):,} parameters, {config.compute_dtype}",
@@ -62,6 +63,8 @@ def dry_run(experiment: Experiment, batch: dict[str, np.ndarray]) -> list[str]:
         said += [f"  {name:<60}{leaf.dtype} {list(leaf.shape)}"]
     said += [f"  in all {count(experiment.abstract.params):,}, in the whole state {count(experiment.abstract):,}"]
 
+    if experiment.parallel.blocks:
+        return [*said, "memory per device is not known in strict mode, whose step is many programs"]
     state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=experiment.parallel.replicated),
         experiment.abstract,

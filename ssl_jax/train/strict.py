@@ -5,8 +5,8 @@ every block had a device of its own; a device runs its blocks in turn and in loc
 collective, then all of them up to the second, and so on. Three things make the result independent of the topology:
 
 1. Every computation sees one block, so its shapes are the same everywhere.
-2. What lies between two collectives is compiled by itself, so that it is fused and vectorised in the same way
-   everywhere, whatever stands before and after it.
+2. What lies between two collectives is compiled by itself and without algebraic simplification, so that it is fused
+   and vectorised in the same way everywhere, whatever stands before and after it.
 3. Sums over blocks are a binary tree in the order of the blocks. The blocks of one device are a subtree, so that each
    device sums its own first and gathers only one partial sum from every other.
 
@@ -171,8 +171,10 @@ class Lockstep:
         return [list(rows.reshape(self._local, 1, -1, *rows.shape[1:])) for rows in arrays]
 
     def _compile(self, function: Callable, in_specs, out_specs) -> Callable:
+        # On several devices the compiler simplifies once more than on one, and its algebra is not exact: a / b / c
+        # becomes a / (b * c) here and not there. Without it both are compiled as they are written.
         mapped = jax.shard_map(function, mesh=self._mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)
-        return jax.jit(mapped)
+        return jax.jit(mapped, compiler_options={"xla_disable_hlo_passes": "algsimp"})
 
     # The collectives. `x` is [local, ...]; what they return is shared, or [local, ...] again.
 
