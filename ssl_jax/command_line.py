@@ -1,6 +1,7 @@
 """How the commands start and how they fail: a user's mistake is one sentence and exit status 1, never a traceback."""
 
 import difflib
+import logging as python_logging
 import re
 import sys
 import traceback
@@ -21,6 +22,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, joins the other processes if there are any, calls `main()` and exits with its status."""
 
     logging.set_verbosity(logging.WARNING)  # checkpointing says much that is of no use here
+    python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)  # of failed writes, which are reported
     cluster.define_flags()
 
     def parse(argv):

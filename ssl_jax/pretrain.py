@@ -55,11 +55,14 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
             with termination.termination() as asked:
-                return loop.run(
+                outcome = loop.run(
                     run, state, batches,
                     checkpoints=checkpoints, logs=logs, memory=memory, termination=asked,
                     evaluate=monitor.knn(run, source),
                 )  # fmt: skip
+    if outcome == "finished" and asked.requested():
+        raise termination.Terminated  # it came after the last step
+    return outcome
 
 
 def labelled(config) -> bool:
@@ -82,6 +85,7 @@ def main() -> int:
                 print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
     except termination.Terminated:
         outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
+        metrics.mark_interrupted(directory)
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0
 

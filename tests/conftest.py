@@ -20,6 +20,10 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long_faults", action="store_true", help="repeat every fault as often as docs/reliability.md")
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

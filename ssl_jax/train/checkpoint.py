@@ -5,6 +5,7 @@ makes it the checkpoint: it is there whole, with its digests, or not at all. The
 process 0 alone writes and reads.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -54,7 +55,7 @@ class Checkpoints:
         """Copies `state` to the host and writes it in the background; first waits for the save before.
 
         Args:
-          step: the state's step; nothing is done where its checkpoint exists.
+          step: the state's step; where its checkpoint exists, `host` alone is renewed.
           state: what to save.
           host: JSON, saved beside it.
           best: the step of the best checkpoint, which is kept.
@@ -67,11 +68,12 @@ class Checkpoints:
         if not is_first():
             return ""
         problem = self._finish()
-        if step not in steps(self.directory):
-            host = json.loads(json.dumps(host))  # as it is now
-            self._writing = step, self._writer.submit(self._write, step, to_host(state), host, best)
-            problem = self._finish() if wait else problem
-        return problem
+        host = json.loads(json.dumps(host))  # as it is now
+        there = step in steps(self.directory)
+        task = (manifest.renew, self.directory / str(step), step, host)
+        task = task if there else (self._write, step, to_host(state), host, best)
+        self._writing = step, self._writer.submit(*task)
+        return self._finish() if wait else problem
 
     def restore(self, abstract: TrainState, sharding) -> tuple[TrainState, Restored] | None:
         """The newest intact state, None if there is no checkpoint; damaged ones are renamed to `<step>.damaged`.
@@ -107,7 +109,12 @@ class Checkpoints:
     def _write(self, step: int, tree: dict, host: dict, best: int | None) -> None:
         """In the writer's thread: files, digests, one rename; then the checkpoints that are no longer wanted."""
         partial = self.directory.resolve() / f"{step}{PARTIAL}"
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree)) + 2**20
+        partial.mkdir(parents=True, exist_ok=True)
         try:
+            free = shutil.disk_usage(partial).free
+            if free < needed:
+                raise OSError(errno.ENOSPC, f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB free")
             for item, names in ITEMS.items():
                 fields = {name: tree[name] for name in names}
                 orbax(ocp.StandardCheckpointHandler).save(partial / item, args=ocp.args.StandardSave(fields))

@@ -62,10 +62,15 @@ def write(folder: Path, step: int, leaves: Mapping[str, np.ndarray], host: dict,
             for name, leaf in leaves.items()
         },
     }
-    with open(folder / NAME, "w", encoding="utf-8") as file:
-        json.dump(content | {"sha256": digest(content)}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    _write(folder / NAME, content)
+
+
+def renew(folder: Path, step: int, host: dict) -> None:
+    """Replaces `host` in the manifest of a checkpoint; all at once or not."""
+    content = read(folder, step)
+    if content["host"] != host:
+        _write(folder / f"{NAME}.new", content | {"host": host})
+        os.replace(folder / f"{NAME}.new", folder / NAME)
 
 
 def read(folder: Path, step: int) -> dict:
@@ -113,6 +118,13 @@ def check_leaves(manifest: dict, fields: tuple[str, ...], leaves: Mapping[str, n
             raise Damaged(f"{name} is {leaf.dtype} {list(leaf.shape)}, saved as {wanted['dtype']} {wanted['shape']}")
         if digest(leaf) != wanted["sha256"]:
             raise Damaged(f"{name} differs from its digest")
+
+
+def _write(path: Path, content: dict) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content | {"sha256": digest(content)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _file_digest(path: Path) -> str:

@@ -4,7 +4,9 @@ Each of these sinks has `write(step, values)` and `close()`, which return what w
 those of a run.
 """
 
+import contextlib
 import errno
+import itertools
 import json
 import math
 import os
@@ -34,10 +36,10 @@ class Logs:
     def __init__(self, directory, *, start: int, steps: int, again: bool = False, wandb: str | None = None):
         self._sinks = []
         if jax.process_index() == 0:
-            directory, kept = Path(directory), start - again
+            directory = Path(directory)
             self._terminal, self._file = Terminal(start, steps), MetricsFile(directory / "metrics.jsonl")
-            self._file.truncate_after(kept)
-            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", kept)]
+            self._file.truncate_after(start, again=again)
+            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", start - again)]
             self._sinks += [WeightsAndBiases(wandb, directory)] if wandb else []
 
     def write(self, step: int, values: Mapping) -> None:
@@ -87,11 +89,19 @@ class MetricsFile:
         lines = self._waiting.count(b"\n")
         return f"the last {lines} lines of {self.path} could not be written and are lost" if lines else None
 
-    def truncate_after(self, step: int) -> None:
-        """Drops rows past `step`, ends of earlier runs, and a last line that a kill cut short; all at once or not."""
+    def truncate_after(self, step: int, *, again: bool = False) -> None:
+        """Drops rows past `step`, ends of earlier runs, and a last line that a kill cut short; all at once or not.
+
+        With `again`, the metrics of `step` itself too, but not its warnings: they are not said again.
+        """
+
+        def stays(row):
+            if row.get("event") in ("finished", "interrupted"):
+                return False
+            return row["step"] <= (step if "event" in row else step - again)
+
         lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]  # a whole line ends in a newline
-        ends = ("finished", "interrupted")
-        kept = [line for line in lines if (row := json.loads(line))["step"] <= step and row.get("event") not in ends]
+        kept = [line for line in lines if stays(json.loads(line))]
         new = self.path.with_name(self.path.name + ".new")
         new.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._file.close()
@@ -116,6 +126,16 @@ class MetricsFile:
         return None
 
 
+def mark_interrupted(directory) -> None:
+    """Ends the metrics file of a finished run whose evaluation was stopped: what looks at its end runs it again."""
+    path = Path(directory) / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if lines and json.loads(lines[-1]).get("event") == "finished":
+        file = MetricsFile(path)
+        file.event("interrupted", json.loads(lines[-1])["step"])
+        file.close()
+
+
 def _plain(value):
     """A scalar as JSON can hold it: 7 significant digits, as many as float32 has, or "nan", "inf", "-inf"."""
     value = np.asarray(value)
@@ -132,8 +152,9 @@ class TensorBoard:
     """
 
     def __init__(self, directory, start: int):
-        self._directory, self._start, self._files, self._writer = Path(directory), start, 0, None
+        self._directory, self._start, self._marked, self._writer = Path(directory), start, False, None
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._failing = False
 
     def write(self, step: int, values: Mapping) -> str | None:
         from tensorboardX.proto.event_pb2 import Event  # slow to import, and needed on one process only
@@ -145,22 +166,26 @@ class TensorBoard:
             for name, value in values.items():
                 self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, float(value))))
             self._writer.flush()
+            self._marked = True
         except OSError as error:
-            self._writer = None
-            return f"{self._directory} cannot be written ({error.strerror}); it lacks step {step}"
+            self._writer, news, self._failing = None, not self._failing, True
+            return f"{self._directory} cannot be written ({error.strerror}); it lacks step {step} ff." if news else None
+        self._failing = False
         return None
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # every row was flushed when it was written
+                self._writer.close()
 
     def _open(self) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-        self._files += 1
-        self._writer = EventsWriter(str(self._directory / "events"), f".{os.getpid()}.{self._files}")
-        if self._files == 1:
+        # Names hold the second and the process: where both are those of a file that exists, it would be overwritten.
+        number = next(n for n in itertools.count(1) if not any(self._directory.glob(f"*.{os.getpid()}.{n}")))
+        self._writer = EventsWriter(str(self._directory / "events"), f".{os.getpid()}.{number}")
+        if not self._marked:
             restart = SessionLog(status=SessionLog.START)
             self._writer.write_event(Event(wall_time=time.time(), step=self._start + 1, session_log=restart))
 

@@ -98,7 +98,7 @@ def make(mode: str, devices: int | None, batch_size: int, blocks: int = 0) -> Pa
     if mode not in MODES:
         raise ValueError(f"config.parallel.mode is {mode!r}; expected one of {', '.join(MODES)}")
     if mode == "pmap" and blocks:
-        raise ValueError("config.parallel.strict=True drives devices by shard_map; set config.parallel.mode='shard_map'")
+        raise ValueError("config.parallel.strict=True works with shard_map alone; set config.parallel.mode='shard_map'")
     if mode == "pmap" and jax.process_count() > 1:
         raise ValueError("config.parallel.mode='pmap' cannot donate the state across processes; use 'shard_map'")
     present = jax.devices()

@@ -14,7 +14,7 @@ from ssl_jax import collectives
 from ssl_jax.methods.api import Method, Progress
 from ssl_jax.train.state import TrainState
 
-CLOCKS = (optax.ScaleByScheduleState,)
+CLOCKS = (optax.ScaleByScheduleState, optax.ConditionallyMaskState)
 
 
 def make_step(
@@ -98,11 +98,15 @@ def every(interval: int, step, function: Callable, *arguments):
 
 
 def clocks_go_on(old, new):
-    """The optimizer state `old` with the step counts of schedules from `new`; those of moments stay."""
+    """The optimizer state `old` with the step counts of schedules and freezes from `new`; those of moments stay."""
     is_clock = lambda node: isinstance(node, CLOCKS)  # noqa: E731
-    new = jax.tree.leaves(new, is_leaf=is_clock)
-    old, structure = jax.tree.flatten(old, is_leaf=is_clock)
-    return structure.unflatten([b if is_clock(b) else a for a, b in zip(old, new, strict=True)])
+
+    def gone_on(old, new):
+        if isinstance(new, optax.ConditionallyMaskState):  # holds the state of what it freezes
+            return new._replace(inner_state=clocks_go_on(old.inner_state, new.inner_state))
+        return new if is_clock(new) else old
+
+    return jax.tree.map(gone_on, old, new, is_leaf=is_clock)
 
 
 def first_nonfinite(loss, gradients):

@@ -1,6 +1,8 @@
-"""The loop: continues bit for bit, saves on SIGTERM, stops at what is not finite, and logs what it should."""
+"""The loop: continues bit for bit, saves on SIGTERM, stops at or skips what is not finite, and logs what it should."""
 
+import contextlib
 import json
+import os
 import signal
 
 import jax
@@ -11,7 +13,9 @@ import pytest
 from ssl_jax import monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, loop, metrics
+from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termination
+
+TIMES = ("examples_per_second", "data_wait")  # what no two runs share
 
 
 @pytest.fixture
@@ -29,25 +33,66 @@ def start(tiny, tmp_path):
         )
         directory = tmp_path / folder
         directory.mkdir(exist_ok=True)
-        with checkpoint.Checkpoints(directory / "checkpoints") as checkpoints:
-            state, history = run.create(), {}
-            if checkpoints.latest is not None:
-                state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
-            with metrics.Logs(directory, start=int(state.step), steps=run.steps) as logs:
+        with checkpoint.Checkpoints(directory / "checkpoints", keep=config.train.keep) as checkpoints:
+            found = checkpoints.restore(run.abstract, run.parallel.replicated)
+            state, memory = (found[0], found[1].host) if found else (run.create(), {})
+            again = "unevaluated" in memory
+            with (
+                metrics.Logs(directory, start=int(state.step), steps=run.steps, again=again) as logs,
+                termination.termination() as asked,
+            ):
                 outcome = loop.run(
-                    run, state, batches, checkpoints=checkpoints, logs=logs, history=history, evaluate=evaluate
-                )
-            state, history = checkpoints.restore(run.abstract, run.parallel.replicated)
-        rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-        return outcome, jax.device_get(state.replace(key=jax.random.key_data(state.key))), rows
+                    run, state, batches,
+                    checkpoints=checkpoints, logs=logs, memory=memory, termination=asked, evaluate=evaluate,
+                )  # fmt: skip
+            state, restored = checkpoints.restore(run.abstract, run.parallel.replicated)
+        # What a continued run is told is what this one knew; as text, where nan equals nan.
+        assert json.dumps(restored.host, sort_keys=True) == json.dumps(memory, sort_keys=True)
+        return outcome, jax.device_get(state.replace(key=jax.random.key_data(state.key))), read(directory)
 
     return make
 
 
-def terminate(state):
-    """An evaluation during which SIGTERM arrives."""
+def read(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def saved(directory):
+    return sorted(int(path.name) for path in (directory / "checkpoints").iterdir())
+
+
+def remembered(directory):
+    """What the newest checkpoint says of the run."""
+    return restore.newest_intact(directory / "checkpoints", items=()).host
+
+
+def without(rows, *events):
+    """Rows without what no two runs share, and without these events."""
+    rows = [row for row in rows if row.get("event") not in events]
+    return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def terminate(state, asked):
+    """An evaluation during which SIGTERM arrives, and which comes to its end all the same."""
     signal.raise_signal(signal.SIGTERM)
     return {}
+
+
+def knn(state, asked):
+    """An evaluation that is better at step 4 than at any other."""
+    return {"knn_top1": {2: 0.5, 4: 0.75}.get(int(state.step), 0.625)}
+
+
+def interrupted_at(step):
+    """An evaluation during which SIGTERM arrives at this step, and which therefore ends."""
+
+    def evaluate(state, asked):
+        for _ in asked.until_requested(range(3)):
+            if int(state.step) == step:
+                signal.raise_signal(signal.SIGTERM)
+        return knn(state, asked)
+
+    return evaluate
 
 
 def test_a_stopped_run_continues_bit_for_bit(start):
@@ -79,7 +124,7 @@ def test_rows_come_at_their_interval_and_at_the_end(start):
 
 
 def test_an_evaluation_joins_the_row_of_its_step(start):
-    _, _, rows = start(evaluate=lambda state: {"knn_top1": 0.5}, **{"train.eval_every": 4, "train.log_every": 3})
+    _, _, rows = start(evaluate=lambda state, asked: {"knn_top1": 0.5}, **{"train.eval_every": 4, "train.log_every": 3})
     rows = [row for row in rows if "event" not in row]
     assert [row["step"] for row in rows] == [3, 4, 6]
     assert [row.get("knn_top1") for row in rows] == [None, 0.5, 0.5]
@@ -93,6 +138,112 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_leaf(start, tmp_p
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["2"]
 
 
+@pytest.mark.parametrize("step", [2, 6])
+def test_an_interrupted_evaluation_is_done_first_on_resuming(start, poison, step, tmp_path):
+    poison(step)  # so that the step has a warning too
+    changes = {"train.eval_every": 2, "train.keep_best": True, "train.on_nonfinite": "skip", "train.log_every": 3}
+    _, whole, rows = start("whole", knn, **changes)
+    for evaluate in (interrupted_at(step),) * 2:  # the second one before any step
+        outcome, _, partial = start("parts", evaluate, **changes)
+        assert outcome == "interrupted" and partial[-1] == {"event": "interrupted", "step": step}
+        assert not any(row["step"] == step for row in partial if "event" not in row)
+        assert remembered(tmp_path / "parts")["unevaluated"]["learning_rate"] > 0
+    for _ in range(2):  # the second one finds nothing to do
+        outcome, parts, found = start("parts", knn, **changes)
+        assert outcome == "finished"
+        assert without(found) == without(rows)
+        assert remembered(tmp_path / "parts") == remembered(tmp_path / "whole")
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_the_best_evaluation_is_saved_and_kept(start, tmp_path):
+    changes = {"train.eval_every": 2, "train.keep": 1}
+    start("best", knn, **changes, **{"train.keep_best": True})
+    assert saved(tmp_path / "best") == [4, 6]
+    assert remembered(tmp_path / "best")["best"] == {"step": 4, "knn_top1": 0.75}
+    start("newest", knn, **changes)
+    assert saved(tmp_path / "newest") == [6] and "best" not in remembered(tmp_path / "newest")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_default(start, poison, tmp_path):
+    poison(4)
+    with pytest.raises(loop.NonFinite, match=r"Step 4: loss is not finite .*learning_rate.*from the last checkpoint"):
+        start(**{"train.checkpoint_every": 2})
+    assert saved(tmp_path / "run") == [2]
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(start, poison, tmp_path):
+    poison(2, 4, 5)
+    outcome, state, rows = start(**{"train.on_nonfinite": "skip", "train.skip_limit": 3})
+    assert outcome == "finished" and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    warnings = [row for row in rows if row.get("event") == "warning"]
+    sentence = "loss is not finite (gradient norm nan): the step is skipped"
+    assert [row["step"] for row in warnings] == [2, 4, 5]
+    assert [row["text"] for row in warnings] == [f"{sentence}, {count} so far" for count in (1, 2, 3)]
+    rows = [row for row in rows if "event" not in row]
+    assert [row["loss"] == "nan" for row in rows] == [False, True, False, True, True, False]
+    assert [row.get("skipped") for row in rows] == [None, 1, 1, 2, 3, 3]
+    memory = remembered(tmp_path / "run")
+    assert (memory["skipped"], memory["skipped_in_row"], memory["health"]["seen"]) == (3, 0, 3)
+
+
+def test_too_many_skipped_steps_in_a_row_end_the_run_across_a_continuation(start, poison):
+    poison(3, 4, 5)
+    changes = {"train.on_nonfinite": "skip", "train.skip_limit": 3}
+    assert start(steps=4, **changes)[0] == "finished"
+    with pytest.raises(loop.NonFinite, match=r"Step 5: loss is not finite .*the last of 3 such steps in a row; lower"):
+        start(**changes)
+
+
+def fail_to_save(monkeypatch, *steps):
+    write = checkpoint.Checkpoints._write
+
+    def fail(self, step, *rest):
+        if step in steps:
+            raise OSError(28, os.strerror(28))
+        write(self, step, *rest)
+
+    monkeypatch.setattr(checkpoint.Checkpoints, "_write", fail)
+
+
+def test_a_save_that_fails_is_said_and_the_run_goes_on(start, monkeypatch, tmp_path):
+    fail_to_save(monkeypatch, 2)
+    outcome, _, rows = start(**{"train.checkpoint_every": 2})
+    assert outcome == "finished" and saved(tmp_path / "run") == [4, 6]
+    (warning,) = (row for row in rows if row.get("event") == "warning")
+    assert warning["text"].startswith("checkpoint 2 could not be written (OSError: ") and warning["step"] == 4
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_last_save_that_fails_ends_the_run_with_an_error(start, monkeypatch, stop, tmp_path):
+    fail_to_save(monkeypatch, 4, 6)
+    changes = {"train.eval_every": 3, "train.checkpoint_every": 2}
+    message = f"The run is {'interrupted at step 4' if stop else 'finished at step 6'}, but checkpoint .* make room"
+    with pytest.raises(ValueError, match=message):
+        start(evaluate=terminate if stop else None, **changes)
+    assert saved(tmp_path / "run") == [2]
+    assert not [row for row in read(tmp_path / "run") if row.get("event") in ("finished", "interrupted")]
+    monkeypatch.undo()
+    assert start(**changes)[0] == "finished" and saved(tmp_path / "run") == [4, 6]
+
+
+def test_sigterm_is_for_the_loop_only_while_it_runs():
+    with contextlib.ExitStack() as stack:
+        previous = signal.getsignal(signal.SIGTERM)
+        stack.callback(signal.signal, signal.SIGTERM, previous)
+        termination.end_on_sigterm()
+        with termination.termination() as asked:
+            assert list(asked.until_requested([1, 2])) == [1, 2]
+            signal.raise_signal(signal.SIGTERM)
+            assert asked.requested()
+            with pytest.raises(termination.Interrupted):
+                next(asked.until_requested([1, 2]))
+        with pytest.raises(termination.Terminated):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == previous and not issubclass(termination.Terminated, Exception)
+
+
 def test_the_data_goes_on_where_it_was(start):
     """Batch k is a function of (seed, k): a run continued at step k must not begin the epoch anew."""
     source = sources.load("digits", "train")
@@ -104,7 +255,7 @@ def test_the_data_goes_on_where_it_was(start):
 
 def test_model_of_a_run_without_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="has no checkpoint"):
-        checkpoint.load_model(tmp_path, None)
+        restore.load_model(tmp_path, None)
 
 
 def test_monitor_watches_labelled_data_alone(start):
@@ -119,11 +270,11 @@ def test_parameters_of_another_run_start_a_new_one(start, tiny, tiny_batch, tmp_
     _, trained, _ = start(steps=2)
     config = tiny()
     run = experiment.build(config, tiny_batch(), examples=1437)
-    begun = checkpoint.start_from(tmp_path / "run", run.create(), run.parallel.replicated)
+    begun = restore.start_from(tmp_path / "run", run.create(), run.parallel.replicated)
     assert int(begun.step) == 0
     for a, b in zip(jax.tree.leaves(begun.params), jax.tree.leaves(trained.params), strict=True):
         assert np.array_equal(a, b)
     config.model.width = 1 / 8
     other = experiment.build(config, tiny_batch(), examples=1437)
     with pytest.raises(ValueError, match="holds other parameters"):
-        checkpoint.start_from(tmp_path / "run", other.create(), other.parallel.replicated)
+        restore.start_from(tmp_path / "run", other.create(), other.parallel.replicated)

@@ -1,5 +1,6 @@
 """The files and lines that a run leaves behind, written, interrupted and continued."""
 
+import errno
 import io
 import json
 import sys
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event
 
 from ssl_jax.train import metrics
@@ -25,6 +27,38 @@ def events(path):
         length = int.from_bytes(data[:8], "little")
         yield Event.FromString(data[12 : 12 + length])
         data = data[16 + length :]
+
+
+def scalars(directory):
+    """Step and tag of every scalar below a directory, with the number of its file."""
+    files = sorted((directory / "tensorboard").iterdir(), key=lambda path: int(path.suffix[1:]))
+    return [(int(path.suffix[1:]), event.step, scalar.tag)
+             for path in files for event in events(path) for scalar in event.summary.value]  # fmt: skip
+
+
+class Disk:
+    """Stands in for files, and is full once `room` bytes are written; None for enough."""
+
+    def __init__(self):
+        self.room = None
+
+    def hold(self, file):
+        """`file`, unbuffered, on this disk: like the system, it writes what still fits, and then nothing."""
+
+        def write(data):
+            if self.room == 0 and data:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            part = data if self.room is None else data[: self.room]
+            if self.room is not None:
+                self.room -= len(part)
+            return file.write(part)
+
+        return types.SimpleNamespace(write=write, flush=lambda: None, fileno=file.fileno, close=file.close)
+
+
+@pytest.fixture
+def disk():
+    return Disk()
 
 
 def test_rows_are_json_with_seven_digits_and_named_infinities(tmp_path):
@@ -75,6 +109,94 @@ def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
     assert [row["step"] for row in rows(tmp_path)] == [10, 20]
 
 
+@pytest.mark.parametrize("room", [0, 1, 24])
+def test_lines_wait_in_memory_while_the_disk_is_full(tmp_path, disk, room):
+    path = tmp_path / "metrics.jsonl"
+    file = metrics.MetricsFile(path)
+    file._file = disk.hold(file._file)
+    assert file.write(1, {"loss": 0.5}) is None
+    assert path.stat().st_size == 25
+    disk.room = room
+    sentence = f"{path} cannot be written (No space left on device); its lines wait in memory"
+    assert file.write(2, {"loss": 0.5}) == sentence
+    assert file.event("warning", 2, text="x") is None  # it was said
+    assert path.stat().st_size == 25  # no line is there in part
+    disk.room = 30
+    assert file.write(3, {"loss": 0.5}) is None  # the first of the lines would fit: they come together
+    assert path.stat().st_size == 25
+    disk.room = None
+    assert file.write(4, {"loss": 0.5}) is None
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 2, 3, 4]
+    disk.room = 0
+    assert file.write(5, {"loss": 0.5}) == sentence  # it is news again
+    disk.room = None
+    assert file.close() is None
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2, 2, 3, 4, 5]
+
+
+def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path, disk):
+    path = tmp_path / "metrics.jsonl"
+    file = metrics.MetricsFile(path)
+    file._file = disk.hold(file._file)
+    disk.room = 0
+    for step in (1, 2, 3):
+        file.write(step, {"loss": 0.5})
+    assert file.close() == f"the last 3 lines of {path} could not be written and are lost"
+    assert path.read_text() == ""
+
+
+def test_tensorboard_has_every_row_at_once(tmp_path):
+    board = metrics.TensorBoard(tmp_path / "tensorboard", 0)
+    for step in (1, 2):
+        assert board.write(step, {"loss": 1.0, "std": 0.5}) is None
+        assert scalars(tmp_path)[-2:] == [(1, step, "loss"), (1, step, "std")]
+    assert board.close() is None
+
+
+def test_tensorboard_begins_a_new_file_after_a_write_that_failed(tmp_path, disk, monkeypatch):
+    monkeypatch.setattr(record_writer, "open_file", lambda path: disk.hold(open(path, "wb", buffering=0)))
+    board = metrics.TensorBoard(tmp_path / "tensorboard", 7)
+    disk.room = 0
+    for step in (8, 9):
+        problem = f"{tmp_path / 'tensorboard'} cannot be written (No space left on device); it lacks step {step}"
+        assert board.write(step, {"loss": 1.0}) == problem
+    disk.room = None
+    assert board.write(10, {"loss": 1.0}) is None
+    disk.room = 0
+    assert board.write(11, {"loss": 1.0}).endswith("it lacks step 11")
+    disk.room = None
+    assert board.write(12, {"loss": 1.0}) is None
+    assert [step for _, step, _ in scalars(tmp_path)] == [10, 12]
+    # What was written past step 7 before is hidden, but not what this run has written.
+    marks = [event.step for path in (tmp_path / "tensorboard").iterdir()
+             for event in events(path) if event.HasField("session_log")]  # fmt: skip
+    assert marks == [8]
+
+
+def test_tensorboard_never_writes_over_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics.time, "time", lambda: 1e9)  # every file is of the same second
+    for start in (0, 1, 2):
+        board = metrics.TensorBoard(tmp_path / "tensorboard", start)
+        board.write(start + 1, {"loss": 1.0})
+        board.close()
+    assert scalars(tmp_path) == [(1, 1, "loss"), (2, 2, "loss"), (3, 3, "loss")]
+
+
+def test_logs_say_what_they_could_not_write(tmp_path, disk, capsys):
+    with metrics.Logs(tmp_path, start=0, steps=9) as logs:
+        logs._file._file = disk.hold(logs._file._file)
+        disk.room = 0
+        for step in (1, 2):
+            logs.write(step, {"loss": 1.0})
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    path = tmp_path / "metrics.jsonl"
+    assert lines == [
+        f"warning: {path} cannot be written (No space left on device); its lines wait in memory",
+        f"warning: the last 2 lines of {path} could not be written and are lost",
+    ]
+    assert [step for _, step, _ in scalars(tmp_path)] == [1, 2]
+
+
 def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
     row = {"loss": 4.8123, "learning_rate": 0.03, "examples_per_second": 3210.2, "std": 0.5}
     with metrics.Logs(tmp_path, start=0, steps=1000) as logs:
@@ -103,8 +225,14 @@ def test_continued_logs_hide_the_steps_that_are_done_again(tmp_path):
     with metrics.Logs(tmp_path, start=10, steps=100) as logs:
         logs.write(20, {"loss": 2.0})
     assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
-    latest = sorted((tmp_path / "tensorboard").iterdir())[-1]
-    assert [event.step for event in events(latest) if event.HasField("session_log")] == [11]
+    first, second = sorted((tmp_path / "tensorboard").iterdir())
+    assert [event.step for event in events(first) if event.HasField("session_log")] == [1]
+    assert [event.step for event in events(second) if event.HasField("session_log")] == [11]
+    with metrics.Logs(tmp_path, start=20, steps=100, again=True) as logs:
+        logs.write(20, {"loss": 3.0})
+    assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 3.0}]
+    third = sorted((tmp_path / "tensorboard").iterdir())[-1]
+    assert [event.step for event in events(third) if event.HasField("session_log")] == [20]
 
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch, capsys):

@@ -53,6 +53,10 @@ def run_optimizer(config, run):
     )  # fmt: skip
 
 
+def leaf_name(path):
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def assert_leaves_close(a, b, tolerance):
     for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
@@ -138,6 +142,54 @@ def test_the_first_value_that_is_not_finite_is_named():
     finite = {"a": jnp.ones(4)}
     norm, position = step.first_nonfinite(jnp.float32(1.0), finite)
     assert int(position) == -1 and float(norm) == pytest.approx(float(optax.global_norm(finite)))
+
+
+@pytest.mark.parametrize(("name", "mode", "devices"), [("adamw", "shard_map", 1), ("lars", "shard_map", 2)])
+def test_a_step_that_is_not_finite_leaves_the_state_but_for_its_clocks(name, mode, devices, poison, tiny, tiny_batch):
+    poison(2)
+    config, batch = tiny(), tiny_batch()
+    config.optim.name = name
+    config.optim.groups.vectors.frozen_steps = 3
+    config.train.on_nonfinite = "skip"
+    config.parallel.mode, config.parallel.devices = mode, devices
+    run = experiment.build(config, batch, examples=1437)
+    state, states, nonfinite = run.create(), [], []
+    for _ in range(3):
+        state, metrics = run.step(state, run.parallel.place(batch))
+        nonfinite.append(int(metrics["nonfinite"]))
+        plain = jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+        states.append({leaf_name(path): leaf for path, leaf in jax.tree.leaves_with_path(plain)})
+    before, skipped, after = states
+    changed = {path for path in before if not np.array_equal(before[path], skipped[path])}
+    clocks = {path for path in changed if before[path].shape == () and skipped[path] == before[path] + 1}
+    # The run's step, that of the learning rate, and that of the frozen group; Adam's count is one of moments.
+    assert changed == clocks and len(clocks) == 3 and "step" in clocks
+    assert nonfinite == [-1, 0, -1]
+    assert all(np.isfinite(np.asarray(leaf, np.float64)).all() for leaf in after.values())
+    trained = [path for path in before if path.startswith("params/") and path.endswith("/kernel")]
+    assert trained and all(not np.array_equal(before[path], after[path]) for path in trained)
+
+
+def test_without_skipping_a_step_that_is_not_finite_is_done(poison, tiny, tiny_batch):
+    poison(2)
+    state, history = train(tiny(), tiny_batch(), steps=2)
+    assert int(history[1]["nonfinite"]) == 0 and np.isnan(history[1]["loss"])
+    assert np.isnan(state.params["encoder"]["stem_conv"]["kernel"]).all()
+
+
+def test_clocks_go_on_and_moments_stay():
+    params = {"a": jnp.ones(2), "b": jnp.ones(3)}
+    freeze = optax.conditionally_mask(optax.adam(lambda count: 0.1), lambda count: count >= 0)
+    optimizer = optax.chain(
+        optax.partition({"a": freeze, "b": optax.trace(0.9)}, {"a": "a", "b": "b"}), optax.adam(lambda count: 0.1)
+    )
+    old = optimizer.init(params)
+    _, new = optimizer.update(params, old, params)
+    kept = step.clocks_go_on(old, new)
+    assert jax.tree.structure(kept) == jax.tree.structure(old)
+    clocks = {leaf_name(path) for path, leaf in jax.tree.leaves_with_path(kept) if np.asarray(leaf).any()}
+    inside = "0/inner_states/a/inner_state"
+    assert clocks == {f"{inside}/step", f"{inside}/inner_state/1/count", "1/1/count"}
 
 
 def test_every_computes_on_its_steps_only():
