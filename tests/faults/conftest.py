@@ -34,13 +34,17 @@ class Lab:
     def start(self, directory: Path, *flags: str, devices: int = 2, limit=None, **changes) -> subprocess.Popen:
         """A process that trains in `directory`; `limit` runs in the child before the command."""
         settings = [f"--config.{name}={value}" for name, value in (TINY | changes).items()]
+        begin = ["--config=configs/simclr.py:digits", f"--workdir={directory}"]
+        return self.command("pretrain", *begin, *settings, *flags, devices=devices, limit=limit)
+
+    def command(self, name: str, *flags: str, devices: int = 2, limit=None) -> subprocess.Popen:
+        """A process that runs a command on that many simulated devices."""
         flagged = [word for word in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in word]
         environment = os.environ | {
             "XLA_FLAGS": " ".join([*flagged, f"--xla_force_host_platform_device_count={devices}"]),
         }
-        command = [sys.executable, "-m", "ssl_jax.pretrain", "--config=configs/simclr.py:digits"]
         return subprocess.Popen(
-            [*command, f"--workdir={directory}", *settings, *flags],
+            [sys.executable, "-m", f"ssl_jax.{name}", *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=limit,
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
@@ -58,13 +62,7 @@ class Lab:
 
     def pair(self, directory: Path, *flags: str, devices: int = 2, **options) -> list[subprocess.Popen]:
         """Two processes of one run."""
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            port = free.getsockname()[1]
-        join = [f"--coordinator=localhost:{port}", "--num_processes=2", "--heartbeat_timeout=10"]
-        return [
-            self.start(directory, *join, f"--process_id={i}", *flags, devices=devices, **options) for i in (0, 1)
-        ]
+        return [self.start(directory, *join, *flags, devices=devices, **options) for join in two_processes()]
 
     def wait_until(self, process: subprocess.Popen, condition, timeout: float = 120) -> bool:
         """Whether the condition came true while the process ran."""
@@ -81,6 +79,15 @@ class Lab:
         process.send_signal(signal.SIGKILL)
         process.communicate()
         return process.returncode == -signal.SIGKILL
+
+
+def two_processes() -> list[list[str]]:
+    """The flags of each of two processes that find one another."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    join = [f"--coordinator=localhost:{port}", "--num_processes=2", "--heartbeat_timeout=10"]
+    return [[*join, f"--process_id={i}"] for i in (0, 1)]
 
 
 def rows(directory: Path, last: bool = True) -> list[dict]:

@@ -23,6 +23,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(lab, reference, long, tmp_path)
     began = time.monotonic()
     lab.run(tmp_path / "timed")
     whole = time.monotonic() - began  # a run from start to end, the instants are drawn from it
+    same(tmp_path / "timed", reference)
     while done < kills:
         run += 1
         directory = tmp_path / f"run_{run}"

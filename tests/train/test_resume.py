@@ -1,0 +1,45 @@
+"""Resuming at every step: the continued run is the uninterrupted one, bit for bit, mid-epoch and across epochs."""
+
+import shutil
+
+from ssl_jax import monitor
+from ssl_jax.data import pipeline, sources
+from ssl_jax.evaluation import health
+from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termination
+
+STEPS = 20
+
+
+def test_resuming_at_any_step_changes_no_bit(tiny, tmp_path):
+    config = tiny()
+    config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, 1, 2
+    source = sources.load("digits", "train")
+    _, source = sources.hold_out(source, 200, seed=0)  # 12.5 batches: the run is in its second epoch at step 13
+    batches = pipeline.Batches(source, batch_size=config.train.batch_size, seed=config.seed)
+    probe = monitor.probe(source)
+    run = experiment.build(config, batches[0], examples=len(source), probe=probe, signals=health.signals)
+
+    def train(directory):
+        directory.mkdir(exist_ok=True)
+        with checkpoint.Checkpoints(directory / "checkpoints", keep=STEPS) as checkpoints:
+            found = checkpoints.restore(run.abstract, run.parallel.replicated)
+            state, memory, start = (run.create(), {}, 0) if found is None else (found[0], found[1].host, found[1].step)
+            with metrics.Logs(directory, start=start, steps=STEPS) as logs:
+                loop.run(
+                    run, state, batches, checkpoints=checkpoints, logs=logs, memory=memory,
+                    termination=termination.Termination(),
+                )  # fmt: skip
+        lines = (directory / "metrics.jsonl").read_text().splitlines()
+        return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
+
+    whole, lines = train(tmp_path / "whole")
+    for step in range(1, STEPS):
+        directory = tmp_path / f"from_{step}"
+        shutil.copytree(tmp_path / "whole", directory)
+        for later in range(step + 1, STEPS + 1):
+            shutil.rmtree(directory / "checkpoints" / str(later))
+        resumed, again = train(directory)
+        assert again == lines
+        assert resumed.host == whole.host and resumed.leaves.keys() == whole.leaves.keys()
+        for name, leaf in whole.leaves.items():
+            assert leaf.tobytes() == resumed.leaves[name].tobytes(), (step, name)
