@@ -1,6 +1,7 @@
 """How the commands start and how they fail: a user's mistake is one sentence and exit status 1, never a traceback."""
 
 import difflib
+import errno
 import logging as python_logging
 import re
 import sys
@@ -15,6 +16,7 @@ from ssl_jax import cluster
 from ssl_jax.recipes import config_module
 
 PACKAGE = str(Path(__file__).parent)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 CONFIGS = str(Path(__file__).parent.parent / "configs")
 
 
@@ -46,6 +48,11 @@ def run(main: Callable[[], int | None]) -> None:
             if origin.startswith((PACKAGE, CONFIGS)):
                 _refuse(str(error))
             raise
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            _refuse(f"{place}{error.strerror}; make room there, or give a place that may be written")
         except jax.errors.JaxRuntimeError as error:
             if jax.process_count() == 1:
                 raise

@@ -30,8 +30,27 @@ def test_what_does_not_change_the_mathematics_may_differ(tiny, tmp_path):
     workdir.prepare(tmp_path, config)
     config.parallel.devices, config.parallel.mode, config.data.workers = 2, "pmap", 3
     config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 7, 8, 9
+    config.train.keep, config.train.keep_every, config.train.keep_best = 5, 100, True
     workdir.prepare(tmp_path, config)
     assert workdir.read_config(tmp_path).train.log_every == 7
+
+
+def test_the_digest_is_that_of_the_mathematics(tiny):
+    config = tiny()
+    digest = workdir.digest(config)
+    assert len(digest) == 64 and workdir.digest(tiny()) == digest
+    flat = workdir.flatten(workdir.plain(config))
+    same = {name for name in flat if workdir.may_differ(name)}
+    assert same == {
+        "parallel.mode", "parallel.devices", "parallel.strict", "parallel.blocks", "data.workers",
+        "train.keep", "train.keep_every", "train.keep_best",
+        "train.log_every", "train.eval_every", "train.checkpoint_every",
+    }  # fmt: skip
+    for name in flat:
+        other = tiny()
+        with other.ignore_type():
+            other.update_from_flattened_dict({name: "something else"})
+        assert (workdir.digest(other) == digest) == (name in same), name
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path):

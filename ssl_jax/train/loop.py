@@ -143,7 +143,6 @@ def run(
         look(start, memory["unevaluated"])
         if "unevaluated" in memory:
             return end("interrupted", start)
-        save(start)  # the checkpoint of this step exists, and learns of the evaluation
     with contextlib.closing(batches.iterate(start)) as stream:
         for step in range(start + 1, experiment.steps + 1):
             batch = experiment.parallel.place(clock.wait_for(stream))

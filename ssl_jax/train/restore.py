@@ -122,6 +122,8 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
         step = newest and newest.host.get("best", {}).get("step")
         if step is None:
             raise ValueError(f"{run} kept no best checkpoint; train with --config.train.keep_best=True, or name a step")
+        if step not in steps(directory):
+            raise ValueError(f"{run} could not save its best checkpoint, {step}; name one of {steps(directory)}")
     elif which != "latest":
         there = steps(directory)
         if not which.isdigit() or int(which) not in there:

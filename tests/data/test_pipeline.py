@@ -100,6 +100,16 @@ def test_sequential_visits_all_rows_in_order_and_masks_the_rest(small):
         np.testing.assert_array_equal(rows, small.rows(np.arange(50))[key])
 
 
+@pytest.mark.parametrize("processes", [2, 4])
+def test_sequential_blocks_of_the_processes_make_the_batch_of_one(small, processes):
+    parts = [list(sequential(small, 20, process_index=p, process_count=processes)) for p in range(processes)]
+    for *blocks, whole in zip(*parts, sequential(small, 20), strict=True):
+        assert all(len(block["valid"]) == 20 // processes for block in blocks)
+        assert_equal({key: np.concatenate([block[key] for block in blocks]) for key in whole}, whole)
+    with pytest.raises(ValueError, match="batch_size is 18; expected a positive multiple of the 4 processes"):
+        next(sequential(small, 18, process_count=4))
+
+
 def test_one_batch_can_hold_more_than_the_source(small):
     (batch,) = sequential(small, 64)
     assert batch["valid"].sum() == 50 and len(batch["image"]) == 64

@@ -99,6 +99,18 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+@pytest.mark.parametrize("last", ["finished", "interrupted", None])
+def test_a_finished_run_whose_evaluation_was_stopped_is_marked(tmp_path, last):
+    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file.write(7, {"loss": 1.0})
+    if last:
+        file.event(last, 7)
+    before = rows(tmp_path)
+    metrics.mark_interrupted(tmp_path)
+    assert rows(tmp_path) == before + [{"event": "interrupted", "step": 7}] * (last == "finished")
+    metrics.mark_interrupted(tmp_path / "without")
+
+
 def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
     file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
     file.write(10, {"loss": 1.0})
@@ -107,6 +119,18 @@ def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         file.truncate_after(10)
     assert [row["step"] for row in rows(tmp_path)] == [10, 20]
+
+
+def test_a_row_that_is_done_again_is_dropped_and_its_warnings_stay(tmp_path):
+    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    for step in (10, 20):
+        file.event("warning", step, text="collapse")
+        file.write(step, {"loss": 1.0 / step})
+    file.event("interrupted", 20)
+    file.event("warning", 30, text="collapse")
+    file.truncate_after(20, again=True)
+    warning = {"event": "warning", "text": "collapse"}
+    assert rows(tmp_path) == [warning | {"step": 10}, {"step": 10, "loss": 0.1}, warning | {"step": 20}]
 
 
 @pytest.mark.parametrize("room", [0, 1, 24])
@@ -134,17 +158,6 @@ def test_lines_wait_in_memory_while_the_disk_is_full(tmp_path, disk, room):
     assert [row["step"] for row in rows(tmp_path)] == [1, 2, 2, 3, 4, 5]
 
 
-def test_lines_that_find_no_room_to_the_end_are_counted(tmp_path, disk):
-    path = tmp_path / "metrics.jsonl"
-    file = metrics.MetricsFile(path)
-    file._file = disk.hold(file._file)
-    disk.room = 0
-    for step in (1, 2, 3):
-        file.write(step, {"loss": 0.5})
-    assert file.close() == f"the last 3 lines of {path} could not be written and are lost"
-    assert path.read_text() == ""
-
-
 def test_tensorboard_has_every_row_at_once(tmp_path):
     board = metrics.TensorBoard(tmp_path / "tensorboard", 0)
     for step in (1, 2):
@@ -157,13 +170,13 @@ def test_tensorboard_begins_a_new_file_after_a_write_that_failed(tmp_path, disk,
     monkeypatch.setattr(record_writer, "open_file", lambda path: disk.hold(open(path, "wb", buffering=0)))
     board = metrics.TensorBoard(tmp_path / "tensorboard", 7)
     disk.room = 0
-    for step in (8, 9):
-        problem = f"{tmp_path / 'tensorboard'} cannot be written (No space left on device); it lacks step {step}"
-        assert board.write(step, {"loss": 1.0}) == problem
+    problem = f"{tmp_path / 'tensorboard'} cannot be written (No space left on device); it lacks step"
+    assert board.write(8, {"loss": 1.0}) == f"{problem} 8 ff."
+    assert board.write(9, {"loss": 1.0}) is None  # it was said
     disk.room = None
     assert board.write(10, {"loss": 1.0}) is None
-    disk.room = 0
-    assert board.write(11, {"loss": 1.0}).endswith("it lacks step 11")
+    disk.room = 10
+    assert board.write(11, {"loss": 1.0}) == f"{problem} 11 ff."
     disk.room = None
     assert board.write(12, {"loss": 1.0}) is None
     assert [step for _, step, _ in scalars(tmp_path)] == [10, 12]
