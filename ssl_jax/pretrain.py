@@ -85,7 +85,8 @@ def main() -> int:
                 print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
     except termination.Terminated:
         outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
-        metrics.mark_interrupted(directory)
+        if directory is not None:
+            metrics.mark_interrupted(directory)
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0
 

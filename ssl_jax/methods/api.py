@@ -45,7 +45,8 @@ class Method:
 
     Attributes:
       init: `(key, batch) -> params, state`. `batch`: a few rows after `views`, without an axis. `state`: batch
-        statistics, EMA target, queue, centre: everything that lasts and is not trained by gradient.
+        statistics, EMA target, queue, centre: everything that lasts and is not trained by gradient. Both are nested
+        dicts of arrays.
       views: `(key, example) -> example`. Augmentation of ONE example, or the pretext task that makes its label;
         outputs `view_0`, `view_1`, ...; `index` survives.
       embed: `(params, state, batch, key, progress, axis_name) -> outputs, state`. The forward passes: all that is

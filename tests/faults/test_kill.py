@@ -3,7 +3,11 @@
 import random
 import time
 
-from tests.faults.conftest import rows, same
+import numpy as np
+
+import ssl_jax
+from ssl_jax.data import sources
+from tests.faults.conftest import TINY, rows, same
 
 
 def saves(checkpoints, more_than):
@@ -47,6 +51,10 @@ def test_a_killed_run_ends_as_if_it_had_not_been(lab, reference, long, tmp_path)
             reached = max((row["step"] for row in rows(directory)), default=0)
             saved = max((int(path.name) for path in checkpoints.glob("*") if path.name.isdigit()), default=0)
             most_repeated = max(most_repeated, reached - saved)
+            assert reached - saved <= 2 * TINY["train.checkpoint_every"]  # the one before that which was being written
         same(directory, reference)
+    images = sources.load("digits", "test").rows(np.arange(360))["image"]
+    features = [ssl_jax.load_encoder(run)(images) for run in (directory, reference)]
+    assert features[0].tobytes() == features[1].tobytes()
     print(f"\n{done} kills in {run} runs, {inside} inside a save; at most {most_repeated} logged steps repeated")
     assert inside >= (10 if long else 1)
