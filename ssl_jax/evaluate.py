@@ -6,7 +6,6 @@ Writes `evaluation.json` in the run directory (running a protocol again replaces
 """
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def evaluate(
             found, names, num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed
         )
         path = directory / "evaluation.json"
-        old = json.loads(path.read_text()) if path.exists() else []
+        old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
         print(protocols.table(rows))
     wait_for_first("evaluated")

@@ -28,6 +28,18 @@ def write_json(path: Path, value) -> None:
     os.replace(temporary, path)
 
 
+def read_json(path: Path):
+    """What `write_json` wrote.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); put a good copy back, or start in another directory") from error
+
+
 def flatten(config: dict, prefix: str = "") -> dict:
     """Nested dicts as one dict of dotted keys."""
     flat = {}
@@ -59,7 +71,7 @@ def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
     """
     path, new = workdir / "config.json", plain(config)
     if path.exists():
-        old, wanted = flatten(json.loads(path.read_text())), flatten(new)
+        old, wanted = flatten(read_json(path)), flatten(new)
         for name in sorted(old.keys() | wanted.keys()):
             if not may_differ(name) and old.get(name) != wanted.get(name):
                 raise ValueError(
@@ -81,7 +93,7 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     path = workdir / "config.json"
     if not path.exists():
         raise ValueError(f"{workdir} holds no run (no config.json there); give the --workdir of a pretraining run")
-    return ml_collections.ConfigDict(json.loads(path.read_text()), convert_dict=True).lock()
+    return ml_collections.ConfigDict(read_json(path), convert_dict=True).lock()
 
 
 def environment() -> dict:

@@ -56,3 +56,14 @@ def test_the_digest_is_that_of_the_mathematics(tiny):
 def test_a_directory_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
         workdir.read_config(tmp_path / "nowhere")
+
+
+def test_a_damaged_config_gets_one_sentence(tiny, tmp_path):
+    config = tiny()
+    workdir.prepare(tmp_path, config)
+    content = (tmp_path / "config.json").read_bytes()
+    for damaged in (content[:-9], b"\xff" + content[1:]):
+        (tmp_path / "config.json").write_bytes(damaged)
+        for call in (lambda: workdir.read_config(tmp_path), lambda: workdir.prepare(tmp_path, config)):
+            with pytest.raises(ValueError, match="config.json is damaged"):
+                call()

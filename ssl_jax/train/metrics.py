@@ -90,18 +90,20 @@ class MetricsFile:
         return f"the last {lines} lines of {self.path} could not be written and are lost" if lines else None
 
     def truncate_after(self, step: int, *, again: bool = False) -> None:
-        """Drops rows past `step`, ends of earlier runs, and a last line that a kill cut short; all at once or not.
+        """Drops rows past `step`, ends of earlier runs, and lines that are damaged or cut short; all at once or not.
 
         With `again`, the metrics of `step` itself too, but not its warnings: they are not said again.
         """
 
-        def stays(row):
-            if row.get("event") in ("finished", "interrupted"):
+        def stays(line):
+            row = _row(line)
+            if not row or row.get("event") in ("finished", "interrupted"):
                 return False
             return row["step"] <= (step if "event" in row else step - again)
 
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]  # a whole line ends in a newline
-        kept = [line for line in lines if stays(json.loads(line))]
+        # A whole line ends in a newline.
+        lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        kept = [line for line in lines if stays(line)]
         new = self.path.with_name(self.path.name + ".new")
         new.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         self._file.close()
@@ -129,11 +131,21 @@ class MetricsFile:
 def mark_interrupted(directory) -> None:
     """Ends the metrics file of a finished run whose evaluation was stopped: what looks at its end runs it again."""
     path = Path(directory) / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if lines and json.loads(lines[-1]).get("event") == "finished":
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    last = _row(lines[-1]) if lines else {}
+    if last.get("event") == "finished":
         file = MetricsFile(path)
-        file.event("interrupted", json.loads(lines[-1])["step"])
+        file.event("interrupted", last["step"])
         file.close()
+
+
+def _row(line: str) -> dict:
+    """A line of the metrics file, `{}` if it is none."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else {}
 
 
 def _plain(value):

@@ -99,6 +99,13 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_damaged_lines_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 1.0}\n\xff\x00\n{"st\n[2]\n{"loss": 3.0}\n{"step": 2, "loss": 0.5}\n')
+    metrics.MetricsFile(path).truncate_after(9)
+    assert [row["step"] for row in rows(tmp_path)] == [1, 2]
+
+
 @pytest.mark.parametrize("last", ["finished", "interrupted", None])
 def test_a_finished_run_whose_evaluation_was_stopped_is_marked(tmp_path, last):
     file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
