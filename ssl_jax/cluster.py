@@ -91,10 +91,21 @@ def join() -> None:
         sys.stdout = open(os.devnull, "w")
 
 
-def abandon(message: str) -> None:
+def lost_another(error: BaseException) -> bool:
+    """Whether an error is that of a collective or connection whose other end is gone."""
+    signs = ("gloo", "nccl", "collective", "unavailable", "connection", "coordination", "heartbeat", "timed out")
+    return jax.process_count() > 1 and any(sign in str(error).lower() for sign in signs)
+
+
+def abandon(error: BaseException) -> None:
     """Ends this process at once, exit status 1; the others end when they miss it.
 
     An orderly exit would wait for processes that are dead or in a collective that will never complete.
     """
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    reason = str(error).strip().splitlines()[0]
+    print(
+        f"error: process {jax.process_index()} of {jax.process_count()} stops, because another is gone ({reason}); "
+        "start all of them again by the same command, and the run continues from its newest checkpoint",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
     os._exit(1)

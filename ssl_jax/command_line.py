@@ -16,7 +16,10 @@ from ssl_jax import cluster
 from ssl_jax.recipes import config_module
 
 PACKAGE = str(Path(__file__).parent)
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
 CONFIGS = str(Path(__file__).parent.parent / "configs")
 
 
@@ -44,6 +47,8 @@ def run(main: Callable[[], int | None]) -> None:
             sys.exit(main())
         except ValueError as error:
             # An error that this project raised is meant for the user; any other ValueError is a defect to be seen.
+            if cluster.lost_another(error):
+                cluster.abandon(error)
             origin = traceback.extract_tb(error.__traceback__)[-1].filename
             if origin.startswith((PACKAGE, CONFIGS)):
                 _refuse(str(error))
@@ -54,13 +59,9 @@ def run(main: Callable[[], int | None]) -> None:
             place = f"{error.filename}: " if error.filename else ""
             _refuse(f"{place}{error.strerror}; make room there, or give a place that may be written")
         except jax.errors.JaxRuntimeError as error:
-            if jax.process_count() == 1:
-                raise
-            reason = str(error).strip().splitlines()[0]
-            cluster.abandon(
-                f"process {jax.process_index()} of {jax.process_count()} stops, because another is gone ({reason}); "
-                "start all of them again by the same command, and the run continues from its newest checkpoint"
-            )
+            if cluster.lost_another(error):
+                cluster.abandon(error)
+            raise
 
     app.run(guarded, flags_parser=parse)
 

@@ -7,6 +7,7 @@ Writes `evaluation.json` in the run directory (running a protocol again replaces
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -40,11 +41,13 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
 
 
 def evaluate(
-    directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest"
-) -> list[dict]:
+    directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest",
+    watch: Callable = iter,
+) -> list[dict]:  # fmt: skip
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
 
-    All processes of a run encode; process 0 does the rest, and the others return no rows.
+    All processes of a run encode; process 0 does the rest, and the others return no rows. `watch` wraps the batches
+    that are encoded.
     """
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source or config.data.source
@@ -58,10 +61,10 @@ def evaluate(
     kinds = {"random": untrained(encoder, config, batches).rows, "encoder": encoder.rows}
     pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
     if pixels <= MOST_PIXELS:
-        kinds = {"input": features.input_rows, **kinds}
+        kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
     else:
         print(f"input pixels left out: as features they would take {pixels / 2**30:.0f} GiB")
-    found = {kind: (rows(train), rows(test)) for kind, rows in kinds.items()}
+    found = {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
     rows = []
     if is_first():
         rows = protocols.evaluate(

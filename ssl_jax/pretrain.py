@@ -16,6 +16,7 @@ from ssl_jax import command_line, evaluate, monitor, workdir
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
 from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, startup, termination
+from ssl_jax.train.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
 
@@ -37,11 +38,9 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         print(*startup.dry_run(run, batches[0]), sep="\n")
         return "dry run"
 
-    workdir.prepare(directory, config)
-    with checkpoint.Checkpoints(
-        directory / "checkpoints", keep=config.train.keep, keep_every=config.train.keep_every,
-        config=workdir.digest(config),
-    ) as checkpoints:  # fmt: skip
+    kept = {"keep": config.train.keep, "keep_every": config.train.keep_every, "config": workdir.digest(config)}
+    with workdir.lock(directory), checkpoint.Checkpoints(directory / "checkpoints", **kept) as checkpoints:
+        workdir.prepare(directory, config)
         found = checkpoints.restore(run.abstract, run.parallel.replicated)
         if found is not None:
             state, restored = found
@@ -60,6 +59,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                     checkpoints=checkpoints, logs=logs, memory=memory, termination=asked,
                     evaluate=monitor.knn(run, source),
                 )  # fmt: skip
+    wait_for_first("saved")  # the others must not leave while process 0 still writes
     if outcome == "finished" and asked.requested():
         raise termination.Terminated  # it came after the last step
     return outcome
@@ -80,12 +80,13 @@ def main() -> int:
         outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
         if outcome == "finished" and FLAGS.config.eval.protocols:
             if labelled(FLAGS.config):
-                evaluate.evaluate(directory, FLAGS.config.eval.protocols)
+                with termination.termination(single=False) as asked:
+                    evaluate.evaluate(directory, FLAGS.config.eval.protocols, watch=asked.until_requested)
             else:
                 print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
-    except termination.Terminated:
+    except (termination.Terminated, termination.Interrupted):
         outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
-        if directory is not None:
+        if directory is not None and is_first():
             metrics.mark_interrupted(directory)
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0

@@ -1,6 +1,8 @@
 """The run directory `runs/x/`: its config, its environment and its evaluation, written whole or not at all."""
 
+import contextlib
 import datetime
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import jax
 import ml_collections
+import numpy as np
 
 from ssl_jax.train import manifest
-from ssl_jax.train.processes import is_first
+from ssl_jax.train.processes import from_first, is_first, text_from_first
 
 # A run may be continued with other values of these: they change where and how often, not what is computed.
-MAY_DIFFER = ("parallel.", "data.workers", "train.keep")
+MAY_DIFFER = ("parallel.", "data.workers", "train.keep", "train.on_nonfinite", "train.skip_limit")
 MAY_DIFFER_SUFFIX = "_every"
 
 
@@ -28,14 +31,39 @@ def write_json(path: Path, value) -> None:
     os.replace(temporary, path)
 
 
+@contextlib.contextmanager
+def lock(workdir: Path):
+    """The directory belongs to this command as long as the context lasts; it is made if need be. Process 0 only.
+
+    Raises:
+      ValueError: another command is writing there.
+    """
+    if not is_first():
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"Another command is training in {workdir}; wait, or give another --workdir") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
 def read_json(path: Path):
     """What `write_json` wrote.
 
     Raises:
       ValueError: the file is damaged.
     """
+    return _parse(path.read_text(encoding="utf-8", errors="replace"), path)
+
+
+def _parse(text: str, path: Path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); put a good copy back, or start in another directory") from error
 
@@ -85,15 +113,17 @@ def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
-    """The config of a run.
+    """The config of a run, which process 0 reads: the directory may be on its disk alone.
 
     Raises:
       ValueError: there is no run in that directory.
     """
     path = workdir / "config.json"
-    if not path.exists():
+    there = bool(from_first(np.array(path.exists())))
+    if not there:
         raise ValueError(f"{workdir} holds no run (no config.json there); give the --workdir of a pretraining run")
-    return ml_collections.ConfigDict(read_json(path), convert_dict=True).lock()
+    text = text_from_first(path.read_text(encoding="utf-8", errors="replace") if is_first() else "")
+    return ml_collections.ConfigDict(_parse(text, path), convert_dict=True).lock()
 
 
 def environment() -> dict:

@@ -134,14 +134,17 @@ def test_slurm_trains_with_one_process_a_task(cluster):
     ("row", "status", "flags", "calls"),
     [
         (INTERRUPTED, 0, ["--workdir=a b"], "requeue 7\n"),
-        (INTERRUPTED, 0, ["--config", "c.py", "--workdir", "a b", "--dry_run=no"], "requeue 7\n"),
+        (INTERRUPTED, 0, ["--config", "c.py", "--workdir", "a b"], "requeue 7\n"),
         (FINISHED, 0, ["--workdir=a b"], ""),
         (INTERRUPTED, 1, ["--workdir=a b"], ""),
         (INTERRUPTED, 0, ["--workdir=a b", "--dry_run"], ""),
+        (INTERRUPTED, 0, ["--workdir=a b", "--dry_run=true"], ""),
+        (INTERRUPTED, 0, ["--workdir=nowhere"], ""),
     ],
 )
 def test_slurm_requeues_what_was_interrupted(cluster, row, status, flags, calls):
-    cluster.script(cluster.bin / "srun", f"mkdir -p 'a b' && echo '{row}' >'a b/metrics.jsonl'; exit {status}")
+    write = f"mkdir -p 'a b' && echo '{row}' | tee 'a b/metrics.jsonl' >'a b/config.json'"
+    cluster.script(cluster.bin / "srun", f"{write}; exit {status}")
     cluster.script(cluster.bin / "scontrol", 'echo "$*" >>"$CALLS"')
     ran = cluster.sbatch(*flags)
     assert ran.returncode == status and cluster.calls.read_text() == calls, ran.stderr

@@ -140,8 +140,8 @@ def test_a_dry_run_compiles_and_trains_nothing(tmp_path):
         (("--config=configs/simclr.py:digits", "--workdir=w", "surplus"), "'surplus' is not a flag"),
     ],
 )
-def test_a_mistake_gets_one_sentence(arguments, sentence):
-    done = command("pretrain", *arguments)
+def test_a_mistake_gets_one_sentence(arguments, sentence, tmp_path):
+    done = command("pretrain", *(word.replace("--workdir=w", f"--workdir={tmp_path}/w") for word in arguments))
     assert done.returncode == 1
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr and done.stderr.strip().count("\n") == 0

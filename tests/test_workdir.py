@@ -44,6 +44,7 @@ def test_the_digest_is_that_of_the_mathematics(tiny):
     assert same == {
         "parallel.mode", "parallel.devices", "parallel.strict", "parallel.blocks", "data.workers",
         "train.keep", "train.keep_every", "train.keep_best",
+        "train.on_nonfinite", "train.skip_limit",
         "train.log_every", "train.eval_every", "train.checkpoint_every",
     }  # fmt: skip
     for name in flat:
@@ -67,3 +68,11 @@ def test_a_damaged_config_gets_one_sentence(tiny, tmp_path):
         for call in (lambda: workdir.read_config(tmp_path), lambda: workdir.prepare(tmp_path, config)):
             with pytest.raises(ValueError, match="config.json is damaged"):
                 call()
+
+
+def test_one_command_at_a_time_trains_in_a_directory(tmp_path):
+    with workdir.lock(tmp_path / "run"):
+        with pytest.raises(ValueError, match="Another command is training"), workdir.lock(tmp_path / "run"):
+            pass
+    with workdir.lock(tmp_path / "run"):
+        pass

@@ -41,7 +41,7 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"config.train.keep is {keep}; expected at least 1 checkpoint, to continue from")
         self.directory, self._keep, self._keep_every, self._config = Path(directory), keep, keep_every, config
-        self._writer, self._writing = ThreadPoolExecutor(1, "checkpoint"), None
+        self._writer, self._writing, self._best = ThreadPoolExecutor(1, "checkpoint"), None, None
         if is_first():
             _sweep(self.directory)
 
@@ -123,8 +123,10 @@ class Checkpoints:
         except BaseException:
             _sweep(self.directory)
             raise
+        if best is None or (self.directory / str(best)).is_dir():
+            self._best = best  # whose save has succeeded; until then the one before is kept
         for old in steps(self.directory)[self._keep :]:
-            if old != best and not (self._keep_every and old % self._keep_every == 0):
+            if old != self._best and not (self._keep_every and old % self._keep_every == 0):
                 doomed = self.directory / f"{old}{DOOMED}"
                 os.replace(self.directory / str(old), doomed)  # gone at once, however long the deletion takes
                 shutil.rmtree(doomed, ignore_errors=True)

@@ -103,12 +103,14 @@ def run(
         memory["skipped"] = memory.get("skipped", 0) + 1
         memory["skipped_in_row"] = memory.get("skipped_in_row", 0) + 1
         found = f"{leaf} is not finite (gradient norm {norm:.3g})"
-        advice = "lower config.optim.learning_rate, lengthen the warm-up or set config.optim.clip_norm, then continue "
+        advice = (
+            "start again in another directory with a lower config.optim.learning_rate, a longer warm-up or "
+            "config.optim.clip_norm"
+        )
         if train.on_nonfinite != "skip":
-            raise NonFinite(f"Step {step}: {found}; {advice}from the last checkpoint")
+            raise NonFinite(f"Step {step}: {found}; {advice}, or go on with --config.train.on_nonfinite=skip")
         if memory["skipped_in_row"] >= train.skip_limit:
-            count = f"the last of {memory['skipped_in_row']} such steps in a row"
-            raise NonFinite(f"Step {step}: {found}, {count}; {advice}from the last checkpoint")
+            raise NonFinite(f"Step {step}: {found}, like {memory['skipped_in_row']} steps in a row; {advice}")
         logs.warn(step, f"{found}: the step is skipped, {memory['skipped']} so far")
 
     def looks(step):
@@ -145,7 +147,15 @@ def run(
             return end("interrupted", start)
     with contextlib.closing(batches.iterate(start)) as stream:
         for step in range(start + 1, experiment.steps + 1):
-            batch = experiment.parallel.place(clock.wait_for(stream))
+            try:
+                batch = experiment.parallel.place(clock.wait_for(stream))
+            except RuntimeError:
+                # A scheduler's SIGTERM reaches the reading processes too, and may end them first.
+                if not termination.requested() or jax.process_count() > 1:
+                    raise
+                if pending is not None and (row := judge(*pending)):
+                    logs.write(pending[0], row)
+                return end("interrupted", step - 1)
             state, metrics = experiment.step(state, batch)
             if pending is not None:
                 row = judge(*pending)  # the step just dispatched keeps the device busy meanwhile

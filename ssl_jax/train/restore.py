@@ -117,15 +117,15 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
       ValueError: there is no such checkpoint.
     """
     directory, step = run / "checkpoints", None
+    there = json.loads(text_from_first(json.dumps(steps(directory))))
     if which == "best":
         newest = newest_intact(directory, items=())
         step = newest and newest.host.get("best", {}).get("step")
         if step is None:
             raise ValueError(f"{run} kept no best checkpoint; train with --config.train.keep_best=True, or name a step")
-        if step not in steps(directory):
-            raise ValueError(f"{run} could not save its best checkpoint, {step}; name one of {steps(directory)}")
+        if step not in there:
+            raise ValueError(f"{run} could not save its best checkpoint, {step}; name one of {there}")
     elif which != "latest":
-        there = steps(directory)
         if not which.isdigit() or int(which) not in there:
             raise ValueError(f"{run} has no checkpoint {which!r}; give latest, best or one of {there}")
         step = int(which)

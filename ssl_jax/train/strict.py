@@ -67,8 +67,10 @@ class Lockstep:
         values = dict(program.constants)
         inputs = [*jax.tree.leaves(state), *self._cutter(jax.tree.leaves(batch))]
         values |= dict(zip(program.inputs, inputs, strict=True))
-        for segment in segments:
+        for segment, unneeded in segments:
             segment(values)
+            for name in unneeded:
+                del values[name]
         outputs = [values[name] if isinstance(name, int) else name.val for name in program.outputs]
         return jax.tree.unflatten(structure, outputs)
 
@@ -103,8 +105,15 @@ class Lockstep:
             raise ValueError("The step returns a value that differs between devices; reduce it over the axis first")
         # Of each stage: what is shared, then what is done block by block, then the collectives.
         make = (self._shared, self._stacked, self._collectives)
-        segments = [make[kind](program, groups[level, kind], is_stacked) for level, kind in sorted(groups)]
-        return program, structure, segments
+        order = sorted(groups)
+        segments = [make[kind](program, groups[level, kind], is_stacked) for level, kind in order]
+        last = {}  # segment after which a value is no longer needed
+        for position, key in enumerate(order):
+            for operation in groups[key]:
+                read = [name for name in operation.inputs if isinstance(name, int)]
+                last |= {name: position for name in read if None not in program.readers[name]}
+        unneeded = [[name for name, position in last.items() if position == p] for p in range(len(order))]
+        return program, structure, list(zip(segments, unneeded, strict=True))
 
     def _shared(self, program: Program, operations: list[Operation], is_stacked: dict) -> Callable:
         compute, inputs, outputs = _function(program, operations)

@@ -20,8 +20,10 @@ class Interrupted(Exception):
 class Termination:
     """Whether the run should end. All processes of a run get the same answer to the same question."""
 
+    _questions = 0  # of this process, in all contexts: jax counts on
+
     def __init__(self):
-        self._questions, self._requested = 0, False
+        self._requested = False
 
     def request(self) -> None:
         """Ends the run at the next question."""
@@ -31,8 +33,8 @@ class Termination:
         """Asked at the same places by every process, once a step and once a batch of an evaluation."""
         if jax.process_count() > 1 and not self._requested:
             # jax's own handler of SIGTERM tells all processes, which agree on the question to stop at.
-            self._questions += 1
-            self._requested = multihost_utils.reached_preemption_sync_point(self._questions)
+            Termination._questions += 1
+            self._requested = multihost_utils.reached_preemption_sync_point(Termination._questions)
         return self._requested
 
     def until_requested(self, items: Iterable) -> Iterator:
@@ -44,10 +46,13 @@ class Termination:
 
 
 @contextlib.contextmanager
-def termination() -> Iterator[Termination]:
-    """A `Termination` that SIGTERM requests, as long as the context lasts."""
+def termination(single: bool = True) -> Iterator[Termination]:
+    """A `Termination` that SIGTERM requests, as long as the context lasts.
+
+    Unless `single`, it is never requested where there is one process, which SIGTERM ends at once.
+    """
     asked = Termination()
-    if jax.process_count() > 1 or threading.current_thread() is not threading.main_thread():
+    if not single or jax.process_count() > 1 or threading.current_thread() is not threading.main_thread():
         yield asked  # jax handles the signal, or nobody can: handlers are set in the main thread
         return
     previous = signal.signal(signal.SIGTERM, lambda *_: asked.request())

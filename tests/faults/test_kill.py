@@ -21,6 +21,12 @@ def saves(checkpoints, more_than):
     return saving
 
 
+def features(directory):
+    """The bytes of the test images' features."""
+    images = sources.load("digits", "test").rows(np.arange(360))["image"]
+    return ssl_jax.load_encoder(directory)(images).tobytes()
+
+
 def test_a_killed_run_ends_as_if_it_had_not_been(lab, reference, long, tmp_path):
     kills, in_saves = (50, 12) if long else (4, 2)
     chance, inside, done, most_repeated, run = random.Random(0), 0, 0, 0, 0
@@ -53,8 +59,6 @@ def test_a_killed_run_ends_as_if_it_had_not_been(lab, reference, long, tmp_path)
             most_repeated = max(most_repeated, reached - saved)
             assert reached - saved <= 2 * TINY["train.checkpoint_every"]  # the one before that which was being written
         same(directory, reference)
-    images = sources.load("digits", "test").rows(np.arange(360))["image"]
-    features = [ssl_jax.load_encoder(run)(images) for run in (directory, reference)]
-    assert features[0].tobytes() == features[1].tobytes()
+        assert features(directory) == features(reference)
     print(f"\n{done} kills in {run} runs, {inside} inside a save; at most {most_repeated} logged steps repeated")
     assert inside >= (10 if long else 1)

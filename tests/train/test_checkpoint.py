@@ -296,3 +296,12 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.save(3, make(), {}, wait=True) == ""
     assert names(tmp_path) == ["2.partial"]
+
+
+def test_the_best_before_stays_until_the_new_one_is_saved(tmp_path):
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        checkpoints.save(1, make(1), {}, best=1, wait=True)
+        checkpoints.save(2, make(2), {}, best=5, wait=True)  # 5 could not be saved
+        assert names(tmp_path) == ["1", "2"]
+        checkpoints.save(3, make(3), {}, best=3, wait=True)
+    assert names(tmp_path) == ["3"]
