@@ -175,7 +175,7 @@ def test_the_best_evaluation_is_saved_and_kept(start, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_by_default(start, poison, tmp_path):
     poison(4)
-    with pytest.raises(loop.NonFinite, match=r"Step 4: loss is not finite .*learning_rate.*go on with .*on_nonfinite=skip"):
+    with pytest.raises(loop.NonFinite, match=r"Step 4: loss is not finite .*learning_rate.*on_nonfinite=skip"):
         start(**{"train.checkpoint_every": 2})
     assert saved(tmp_path / "run") == [2]
 
