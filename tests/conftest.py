@@ -24,6 +24,13 @@ def pytest_addoption(parser):
     parser.addoption("--long_faults", action="store_true", help="repeat every fault as often as docs/reliability.md")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Every program holds memory maps, of which a process may have 65,530: the suite as a whole would exceed them."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def key():
     return jax.random.key(0)

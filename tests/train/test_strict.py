@@ -13,6 +13,13 @@ from ssl_jax.evaluation.online_probe import OnlineProbe
 from ssl_jax.train import experiment, parallel, program
 
 
+@pytest.fixture(autouse=True)
+def forget_compiled_segments():
+    """A strict step is more than a hundred programs."""
+    yield
+    jax.clear_caches()
+
+
 def train(config, batch, devices, strict=True, steps=3):
     """The state and the metrics of the last step."""
     config.parallel.devices, config.parallel.strict = devices, strict
