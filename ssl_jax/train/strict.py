@@ -70,7 +70,7 @@ class Lockstep:
         for segment, unneeded in segments:
             segment(values)
             for name in unneeded:
-                del values[name]
+                values.pop(name, None)  # what was made inside of a segment never came out
         outputs = [values[name] if isinstance(name, int) else name.val for name in program.outputs]
         return jax.tree.unflatten(structure, outputs)
 

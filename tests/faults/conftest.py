@@ -35,13 +35,15 @@ class Lab:
         """A process that trains in `directory`; `limit` runs in the child before the command."""
         settings = [f"--config.{name}={value}" for name, value in (TINY | changes).items()]
         begin = ["--config=configs/simclr.py:digits", f"--workdir={directory}"]
-        return self.command("pretrain", *begin, *settings, *flags, devices=devices, limit=limit)
+        double = changes.get("compute_dtype") == "float64"
+        return self.command("pretrain", *begin, *settings, *flags, devices=devices, limit=limit, double=double)
 
-    def command(self, name: str, *flags: str, devices: int = 2, limit=None) -> subprocess.Popen:
+    def command(self, name: str, *flags: str, devices: int = 2, limit=None, double=False) -> subprocess.Popen:
         """A process that runs a command on that many simulated devices."""
         flagged = [word for word in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in word]
         environment = os.environ | {
             "XLA_FLAGS": " ".join([*flagged, f"--xla_force_host_platform_device_count={devices}"]),
+            "JAX_ENABLE_X64": str(int(double)),
         }
         return subprocess.Popen(
             [sys.executable, "-m", f"ssl_jax.{name}", *flags],

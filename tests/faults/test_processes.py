@@ -49,11 +49,9 @@ def close(directory, reference, tolerance=1e-9):
 @pytest.fixture(scope="module")
 def on_eight(lab, tmp_path_factory):
     """float64 on one process with 8 devices."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_ENABLE_X64", "1")
-        directory = tmp_path_factory.mktemp("eight") / "run"
-        lab.run(directory, devices=8, **EXACT)
-        yield directory
+    directory = tmp_path_factory.mktemp("eight") / "run"
+    lab.run(directory, devices=8, **EXACT)
+    return directory
 
 
 def test_two_processes_with_four_devices_are_one_with_eight(lab, on_eight, tmp_path):
