@@ -22,7 +22,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax import collectives
-from ssl_jax.train.program import Operation, Program, trace
+from ssl_jax.train.program import COMMUNICATES, Operation, Program, trace
 
 BLOCK = "block"  # the axis that a block's step communicates along
 
@@ -96,6 +96,11 @@ class Lockstep:
         for operation in program.operations:
             read = [name for name in operation.inputs if isinstance(name, int)]
             collective = COLLECTIVES.get(operation.primitive.name)
+            if collective is None and operation.primitive.name in COMMUNICATES:
+                raise ValueError(
+                    f"The step communicates by {operation.primitive.name}, which config.parallel.strict=True does not "
+                    f"know; use one of {', '.join(COLLECTIVES)}, or set it to False"
+                )
             level = max((stage[name] for name in read), default=0)
             stacked = collective[1] if collective else any(is_stacked[name] for name in read)
             groups.setdefault((level, 2 if collective else int(stacked)), []).append(operation)
@@ -107,12 +112,7 @@ class Lockstep:
         make = (self._shared, self._stacked, self._collectives)
         order = sorted(groups)
         segments = [make[kind](program, groups[level, kind], is_stacked) for level, kind in order]
-        last = {}  # segment after which a value is no longer needed
-        for position, key in enumerate(order):
-            for operation in groups[key]:
-                read = [name for name in operation.inputs if isinstance(name, int)]
-                last |= {name: position for name in read if None not in program.readers[name]}
-        unneeded = [[name for name, position in last.items() if position == p] for p in range(len(order))]
+        unneeded = _unneeded(program, [groups[key] for key in order])
         return program, structure, list(zip(segments, unneeded, strict=True))
 
     def _shared(self, program: Program, operations: list[Operation], is_stacked: dict) -> Callable:
@@ -234,6 +234,15 @@ COLLECTIVES = {
     "ppermute": (Lockstep.ppermute, True),
     "axis_index": (Lockstep.axis_index, True),
 }
+
+
+def _unneeded(program: Program, segments: list[list[Operation]]) -> list[list[int]]:
+    """After each segment, the values that nothing reads any more."""
+    last = {}
+    for position, operations in enumerate(segments):
+        read = {name for operation in operations for name in operation.inputs if isinstance(name, int)}
+        last |= {name: position for name in read if None not in program.readers[name]}
+    return [[name for name, position in last.items() if position == p] for p in range(len(segments))]
 
 
 def _function(program: Program, operations: list[Operation]) -> tuple[Callable, list[int], list[int]]:

@@ -79,8 +79,14 @@ def test_what_strict_mode_cannot_do_is_refused():
     def unequal(state, batch, axis_name):
         return state, {"x": batch["x"].sum()}
 
+    def by_another_collective(state, batch, axis_name):
+        return state, {"x": lax.psum(lax.all_to_all(jnp.ones((8, 1)), axis_name, 0, 1).sum(), axis_name)}
+
     batch = {"x": np.ones((16, 3), np.float32)}
-    for step, sentence in ((in_a_loop, "communicates inside"), (unequal, "differs between devices")):
+    refused = (
+        (in_a_loop, "communicates inside"), (unequal, "differs between devices"), (by_another_collective, "all_to_all"),
+    )  # fmt: skip
+    for step, sentence in refused:
         strict = parallel.make("shard_map", 2, 16, blocks=8)
         with pytest.raises(ValueError, match=sentence):
             strict.compile(step)({"step": jnp.int32(0)}, strict.place(batch))
