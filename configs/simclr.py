@@ -51,11 +51,15 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.model.width = float(width)
     config.model.stem = "imagenet"
     config.model.zero_init_residual = True
+    config.model.init = "tensorflow"
     config.model.norm_momentum = 0.9
+    config.model.norm_groups = 1  # of the global batch, each with statistics of its own
     config.model.projector = ConfigDict()
     config.model.projector.hidden_dims = (2048 * width,)
     config.model.projector.output_dim = 128
     config.model.projector.norm = "all"
+    config.model.projector.bias = True
+    config.model.projector.init = "tensorflow"
 
     config.augment = ConfigDict()
     config.augment.name = "simclr"

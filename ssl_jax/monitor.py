@@ -1,20 +1,23 @@
-"""What a run looks at while it trains: a linear probe beside the encoder, and weighted kNN now and then.
+"""What a run looks at while it trains: a linear probe all the time, weighted kNN and recalled batches now and then.
 
-Both see labels of the TRAINING split alone: kNN classifies rows held out of the labelled ones, so that choosing a
-checkpoint by it never touches test data.
+Probe and kNN see labels of the TRAINING split alone: kNN classifies rows held out of the labelled ones, so that
+choosing a checkpoint by it never touches test data.
 """
 
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
+from ssl_jax.data.pipeline import Batches
 from ssl_jax.data.sources import Source, hold_out
 from ssl_jax.encoder import make_encoder
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.evaluation.online_probe import OnlineProbe
 from ssl_jax.train.experiment import Experiment
 from ssl_jax.train.state import TrainState
+from ssl_jax.train.step import views_of_step
 from ssl_jax.train.termination import Termination
 
 QUERIES, BANK = 2_000, 10_000  # the most rows that are classified, and that vote
@@ -23,6 +26,37 @@ QUERIES, BANK = 2_000, 10_000  # the most rows that are classified, and that vot
 def probe(source: Source) -> OnlineProbe | None:
     """The linear probe of a labelled source; None without labels."""
     return None if source.num_classes is None else OnlineProbe(source.num_classes)
+
+
+def evaluation(run: Experiment, source: Source, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
+    """`(state, termination) -> metrics` of all that is looked at between steps; None where there is nothing."""
+    looks = [look for look in (knn(run, source), recall(run, batches)) if look is not None]
+    if not looks:
+        return None
+    return lambda *asked: {name: value for look in looks for name, value in look(*asked).items()}
+
+
+def recall(run: Experiment, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
+    """`(state, termination) -> metrics` from an earlier batch, see `Method.recall`; None where the method has none.
+
+    A batch and its views are functions of the seed and the step: the past is made again, and needs no memory.
+    """
+    if run.method.recall is None:
+        return None
+
+    @jax.jit
+    def signals(params, state, run_key, step, batch):
+        key, viewed = views_of_step(run.method, run_key, step, batch)
+        return run.method.recall(params, state, viewed, key)
+
+    def look(state, termination):
+        then = int(state.step) - run.method.recall_steps
+        if then < 0:
+            return {}
+        found = signals(state.params, state.method, state.key, np.int32(then), run.parallel.shard(batches[then]))
+        return {name: float(value) for name, value in found.items()}
+
+    return look
 
 
 def knn(run: Experiment, source: Source) -> Callable[[TrainState, Termination], dict] | None:

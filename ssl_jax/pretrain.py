@@ -57,7 +57,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                 outcome = loop.run(
                     run, state, batches,
                     checkpoints=checkpoints, logs=logs, memory=memory, termination=asked,
-                    evaluate=monitor.knn(run, source),
+                    evaluate=monitor.evaluation(run, source, batches),
                 )  # fmt: skip
     wait_for_first("saved")  # the others must not leave while process 0 still writes
     if outcome == "finished" and asked.requested():

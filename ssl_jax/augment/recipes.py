@@ -34,6 +34,7 @@ def view(
     jitter_order: str = "random",
     brightness_mode: str = "multiplicative",
     greyscale_probability=0.2,
+    greyscale_first: bool = False,
     blur_probability=0.5,
     blur_sigma=(0.1, 2.0),
     blur_kernel: int | None = None,
@@ -46,9 +47,9 @@ def view(
 ):
     """One random view: crop and resize, flip, colour jitter, greyscale, blur, solarise, normalise.
 
-    The defaults are SimCLR's. BYOL's and MoCo v3's two views are two calls with other probabilities. An operation whose
-    probability or strength is 0 is not compiled, and takes no randomness from the others: with one key, the crop
-    with and without colour distortion is the same crop.
+    The defaults are SimCLR's; `ssl_jax.augment.presets` has MoCo's. BYOL's and MoCo v3's two views are two calls with
+    other probabilities. An operation whose probability or strength is 0 is not compiled, and takes no randomness from
+    the others: with one key, the crop with and without colour distortion is the same crop.
 
     Args:
         key: PRNG key of this view.
@@ -66,6 +67,7 @@ def view(
         jitter_order: "random" or "fixed".
         brightness_mode: "multiplicative" (SimCLR v2 and torchvision) or "additive" (SimCLR v1).
         greyscale_probability: of losing colour.
+        greyscale_first: greyscale before the jitter, not after: MoCo v1. Either order draws the same randomness.
         blur_probability: of Gaussian blur.
         blur_sigma: range of its standard deviation, in output pixels.
         blur_kernel: its taps, odd; None is SimCLR's: a tenth of the output's height, 23 at 224 pixels.
@@ -113,6 +115,8 @@ def view(
         whole = (0, 0, *image.shape[:2])
         image = resample(image, whole, size, method=method, antialias=library["antialias"], flip=flip)
         image = jnp.clip(image, 0.0, 1.0)
+    if greyscale_probability and greyscale_first:
+        image = random_greyscale(key_greyscale, image, greyscale_probability)
     if jitter_probability and jitter_strength and any(jitter):
         brightness, contrast, saturation, hue = (jitter_strength * strength for strength in jitter)
         image = colour_jitter(
@@ -128,7 +132,7 @@ def view(
             contrast_mean=library["contrast_mean"],
             saturation_mode=library["saturation_mode"],
         )
-    if greyscale_probability:
+    if greyscale_probability and not greyscale_first:
         image = random_greyscale(key_greyscale, image, greyscale_probability)
     if blur_probability:
         kernel_size = 2 * (image.shape[0] // 20) + 1 if blur_kernel is None else blur_kernel

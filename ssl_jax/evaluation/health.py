@@ -82,6 +82,10 @@ def _at_chance(row):
     return row["loss"] > 0.99 * row["chance_loss"]
 
 
+def _frozen_teacher(row):
+    return row["teacher_update"] == 0 and row["teacher_distance"] > 0
+
+
 # name: (condition on a logged row, keys that it reads, what to say)
 CAUSES = {
     "collapse": (
@@ -107,6 +111,24 @@ CAUSES = {
         ("loss", "chance_loss"),
         "the loss is still within 1 % of a guess among the candidates: nothing is learned. Raise the learning rate, "
         "lower the temperature, weaken the augmentation, or check that both views come from one example",
+    ),
+    "frozen teacher": (
+        _frozen_teacher,
+        ("teacher_update", "teacher_distance"),
+        "the momentum encoder does not move, although the encoder has left it: it is frozen. Check that "
+        "config.method.momentum is below 1, and that after_update returns the new teacher",
+    ),
+    "stuck queue": (
+        lambda row: row["queue_age"] > 1.5,
+        ("queue_age",),
+        "the oldest key has been in the queue for longer than a turn takes: the queue does not move on, and its keys "
+        "are those of an encoder long gone. Check that the objective returns the new queue and its pointer",
+    ),
+    "constant keys": (
+        lambda row: row["queue_diversity"] < 0.01,
+        ("queue_diversity",),
+        "all keys in the queue are (nearly) the same vector: the negatives are useless. Look for a collapsed encoder, "
+        "a momentum that is too low, or a learning rate that is too high",
     ),
     "no gradient": (
         lambda row: row["gradient_norm"] == 0,

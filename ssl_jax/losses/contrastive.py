@@ -15,6 +15,7 @@ from ssl_jax.collectives import all_gather, axis_index, axis_size, pmean
 
 # A function of the global batch alone, so that the number of devices does not change the form of the computation.
 _ONE_BLOCK_UP_TO = 8192
+_ONE_BLOCK_LOGITS = 2**27
 _BLOCK_SIZE = 1024
 
 
@@ -110,6 +111,60 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     return _reduce(losses, weights, reduction, axis_name)
 
 
+def queue_info_nce(
+    query, key, queue, *, temperature=0.07, axis_name=None, block_size=None, weights=None, reduction="mean"
+):
+    """InfoNCE against a queue, the loss of MoCo: every query finds its key among the K keys of earlier batches.
+
+    `l_i = -log(exp(s_i) / (exp(s_i) + sum_k exp(t_ik)))`, `s_i = cos(query_i, key_i) / temperature`,
+    `t_ik = cos(query_i, queue_k) / temperature`; the loss is the mean over the B queries. The other keys of the batch
+    are no negatives. Stop the gradient of `key` outside, as MoCo does.
+
+    Args:
+      query: float `[b, D]`, this device's rows; L2-normalised inside.
+      key: float `[b, D]`; row i is the positive of row i of `query`.
+      queue: float `[K, D]`, the negatives, the same on every device; L2-normalised inside.
+      temperature: positive scalar dividing the cosine; may be traced.
+      axis_name: mapped axis over which the global batch is spread; None for a single device.
+      block_size: queries handled at a time, which bounds the memory by O(block_size * K); the result does not depend
+        on it. None takes all at once up to 2^27 logits of the global batch, and 1,024 at a time beyond.
+      weights: non-negative `[b]`, taken as constants: an example's weight multiplies its term in the mean.
+      reduction: "mean", or "none" for the values of the queries.
+
+    Returns:
+      At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
+      values are not multiplied by the weights of their own examples.
+
+    Raises:
+      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
+
+    Example:
+      >>> query, queue = jnp.eye(4)[:1], jnp.eye(4)[1:]  # three orthogonal negatives: log(1 + 3 / e)
+      >>> round(float(queue_info_nce(query, query, queue, temperature=1.0)), 4)
+      0.7437
+
+    He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning", eq. 1, arXiv 1911.05722.
+    """
+    _check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
+    if jnp.ndim(queue) != 2 or jnp.shape(queue)[1:] != jnp.shape(query)[1:]:
+        raise ValueError(
+            f"queue has shape {jnp.shape(queue)} and query has shape {jnp.shape(query)}, but queue must be [K, D] with "
+            "the D of the queries: pass one earlier key a row."
+        )
+    query, key, queue = (_normalise(x) for x in (query, key, queue))
+
+    def cross_entropy(row):
+        anchor, positive = row
+        positive = jnp.sum(anchor * positive)
+        negatives = jnp.einsum("d,kd->k", anchor, queue, precision=lax.Precision.HIGHEST)
+        return jnp.logaddexp(positive, jax.nn.logsumexp(negatives)) - positive
+
+    if block_size is None:
+        block_size = len(query) if len(query) * axis_size(axis_name) * len(queue) <= _ONE_BLOCK_LOGITS else _BLOCK_SIZE
+    losses = _by_blocks(cross_entropy, (query / temperature, key), block_size)
+    return _reduce(losses, weights, reduction, axis_name)
+
+
 def _cross_entropy(anchors, candidates, *, positive, excluded, weights, block_size):
     """Softmax cross-entropy `[m]` of anchors `[m, D]` against candidates `[C, D]`.
 
@@ -129,11 +184,14 @@ def _cross_entropy(anchors, candidates, *, positive, excluded, weights, block_si
         # The positive is read from the same product as the sum, so that rounding never makes the loss negative.
         return jax.nn.logsumexp(terms) - jnp.sum(logits, where=is_positive)
 
-    rows = anchors, positive, excluded
-    if block_size >= len(anchors):
-        return jax.vmap(cross_entropy)(rows)
-    # The backward pass computes a block's logits again instead of keeping those of all blocks.
-    return lax.map(jax.checkpoint(cross_entropy), rows, batch_size=block_size)
+    return _by_blocks(cross_entropy, (anchors, positive, excluded), block_size)
+
+
+def _by_blocks(loss, rows, block_size):
+    """`loss` of every row, `[m]`, in blocks; the backward pass computes a block again instead of keeping them all."""
+    if block_size >= len(rows[0]):
+        return jax.vmap(loss)(rows)
+    return lax.map(jax.checkpoint(loss), rows, batch_size=block_size)
 
 
 def _normalise(x):

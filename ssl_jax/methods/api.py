@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 
 PyTree = Any
-SHARED_FILES = ("__init__", "api", "parts")
+SHARED_FILES = ("__init__", "api", "momentum", "networks", "parts")
 
 
 class Progress(NamedTuple):
@@ -59,6 +59,12 @@ class Method:
       encode: `(params, state, inputs, layer=None) -> features [B, F]`. `inputs`: batch keys as the source gives them,
         preprocessing included. `layer=None` is the representation that the paper evaluates.
       after_update: `(params, state, progress) -> params, state`. EMA, clamps, normalised prototypes.
+      signals: `(params, outputs, state, progress) -> dict of scalars`. Health signals of the method's own, such as
+        those of a queue, from `state` before the step; at logged steps alone, local, without communication.
+      recall: `(params, state, batch, key) -> dict of scalars`, or None. Signals that need an earlier batch again, such
+        as how far queued keys have drifted: `batch` is the global batch of `recall_steps` steps ago as `views` made it
+        then, `key` the key of that step; called between steps, where kNN is.
+      recall_steps: how many steps ago; 1 is the last step.
       groups: `params -> tree of names`; the names index `config.optim.groups`.
       negatives: `global batch size -> number of negatives of one anchor`, for the start-up line.
     """
@@ -69,6 +75,9 @@ class Method:
     objective: Callable
     encode: Callable
     after_update: Callable = unchanged
+    signals: Callable = lambda params, outputs, state, progress: {}
+    recall: Callable | None = None
+    recall_steps: int = 1
     groups: Callable = matrices_and_vectors
     negatives: Callable[[int], int] = lambda batch_size: 0
 

@@ -1,4 +1,4 @@
-"""What image methods share: the backbone, the projector, the views and the inputs of `encode`, read from a config."""
+"""What image methods share before the network: the computing dtype, the two views, the inputs of `encode`."""
 
 from functools import partial
 
@@ -6,9 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.augment import recipes
-from ssl_jax.models.heads import MLPHead
-from ssl_jax.models.norm import BatchNorm
-from ssl_jax.models.resnet import ResNet
 
 
 def compute_dtype(config):
@@ -21,61 +18,26 @@ def compute_dtype(config):
     return jnp.dtype(config.compute_dtype)
 
 
-def backbone(config):
-    """`axis_name -> flax module` for the encoder that `config.model` describes."""
-    model, dtype = config.model, compute_dtype(config)
-    if model.name != "resnet":
-        raise ValueError(f"config.model.name is {model.name!r}; expected 'resnet'")
-
-    def make(axis_name=None):
-        norm = partial(BatchNorm, axis_name=axis_name, momentum=model.norm_momentum, dtype=dtype)
-        return ResNet(
-            depth=model.depth, width=model.width, stem=model.stem, zero_init_residual=model.zero_init_residual,
-            norm=norm, dtype=dtype,
-        )  # fmt: skip
-
-    return make
-
-
-def projector(config):
-    """`axis_name -> flax module` for the head that `config.model.projector` describes.
-
-    `hidden_dims` and `output_dim` are widths; `norm` says where batch normalisation stands: "none", "hidden" (after
-    every layer but the last), or "all", whose last norm has a scale and no offset, as in the official SimCLR code.
-    """
-    head, dtype = config.model.projector, compute_dtype(config)
-    if head.norm not in ("none", "hidden", "all"):
-        raise ValueError(f"config.model.projector.norm is {head.norm!r}; expected 'none', 'hidden' or 'all'")
-
-    def make(axis_name=None):
-        norm = partial(BatchNorm, axis_name=axis_name, momentum=config.model.norm_momentum, dtype=dtype)
-        return MLPHead(
-            hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, dtype=dtype,
-            norm=None if head.norm == "none" else norm,
-            output_norm=partial(norm, use_bias=False) if head.norm == "all" else None,
-        )  # fmt: skip
-
-    return make
-
-
 def wide_dtype(config):
-    """The dtype of images before the network: float32, or float64 where the run computes in it."""
+    """The dtype of what is never narrower than float32: images before the network, queues; float64 in such a run."""
     return jnp.promote_types(compute_dtype(config), jnp.float32)
 
 
 def two_views(config):
-    """The `views` of a method that sees every image twice; `config.augment` holds the arguments of `recipes.view`."""
-    make_view = partial(recipes.view, **{name: value for name, value in config.augment.items() if name != "name"})
+    """The `views` of a method that sees every image twice.
+
+    `config.augment` holds the arguments of `recipes.view`; `config.augment.second`, where there is one, what the second
+    view has otherwise, as in BYOL and MoCo v3.
+    """
+    shared = {name: value for name, value in config.augment.items() if name not in ("name", "second")}
+    makers = partial(recipes.view, **shared), partial(recipes.view, **(shared | dict(config.augment.get("second", {}))))
     dtype = wide_dtype(config)
 
     def views(key, example):
         image, original_size = example["image"].astype(dtype) / 255, example.get("size")
-        first, second = jax.random.split(key)
-        return {
-            "view_0": make_view(first, image, original_size=original_size),
-            "view_1": make_view(second, image, original_size=original_size),
-            "index": example["index"],
-        }
+        keys = jax.random.split(key)
+        made = [make(key, image, original_size=original_size) for make, key in zip(makers, keys, strict=True)]
+        return {"view_0": made[0], "view_1": made[1], "index": example["index"]}
 
     return views
 

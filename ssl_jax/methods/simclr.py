@@ -7,42 +7,34 @@ the projector. Official code: google-research/simclr, tf2/{model,objective,data_
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from ssl_jax import collectives, losses
-from ssl_jax.methods import parts
+from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.models.norm import contiguous_groups
 
 
 def build(config) -> Method:
     """SimCLR from `config.model`, `config.augment` and `config.method` (`temperature`, `loss_scale`, `block_size`)."""
-    make_encoder, make_projector = parts.backbone(config), parts.projector(config)
-    prepare = parts.image_inputs(config)
+    make = networks.make_networks(config, "projector")
     temperature, loss_scale = config.method.temperature, config.method.loss_scale
-    block_size = config.method.block_size
+    block_size, norm_groups = config.method.block_size, config.model.norm_groups
 
     def init(key, batch):
-        encoder_key, projector_key = jax.random.split(key)
-        features, encoder = make_encoder().init_with_output(encoder_key, batch["view_0"], train=True)
-        projector = make_projector().init(projector_key, features, train=True)
-        networks = {"encoder": encoder, "projector": projector}
-        params = {name: variables["params"] for name, variables in networks.items()}
-        return params, {"batch_stats": {name: v.get("batch_stats", {}) for name, v in networks.items()}}
-
-    def apply(name, module, params, state, inputs, **options):
-        variables = {"params": params[name], "batch_stats": state["batch_stats"][name]}
-        return module.apply(variables, inputs, **options)
+        params, stats = networks.init(make(), key, batch["view_0"])
+        return params, {"batch_stats": stats}
 
     def embed(params, state, batch, key, progress, axis_name):
         # Both views in one forward pass: batch statistics are those of all 2B images, as in the official code.
         images = jnp.concatenate([batch["view_0"], batch["view_1"]])
-        train = {"train": True, "mutable": ["batch_stats"]}
-        features, encoder = apply("encoder", make_encoder(axis_name), params, state, images, **train)
-        z, projector = apply("projector", make_projector(axis_name), params, state, features, **train)
-        z_a, z_b = jnp.split(z, 2)
-        outputs = {"z_a": z_a, "z_b": z_b, "features": jnp.split(features, 2)[0]}
-        stats = {"encoder": encoder.get("batch_stats", {}), "projector": projector.get("batch_stats", {})}
+        keys = jnp.concatenate([networks.example_keys(key, batch["index"], view) for view in (0, 1)])
+        groups = jnp.tile(contiguous_groups(len(batch["index"]), norm_groups, axis_name), 2)
+        out, stats = networks.forward(
+            make(axis_name), params, state["batch_stats"], images, keys=keys, group_ids=groups
+        )
+        z_a, z_b = jnp.split(out["projector"], 2)
+        outputs = {"z_a": z_a, "z_b": z_b, "features": jnp.split(out["encoder"], 2)[0]}
         return outputs, {**state, "batch_stats": stats}
 
     def objective(params, outputs, state, progress, axis_name):
@@ -53,19 +45,11 @@ def build(config) -> Method:
         candidates = 2 * len(z_a) * collectives.axis_size(axis_name) - 1
         return loss, state, {"chance_loss": jnp.asarray(loss_scale * math.log(candidates), loss.dtype)}
 
-    def encode(params, state, inputs, layer=None):
-        """`layer`: None for the encoder's output, "projection" for the projector's, or a layer of the encoder."""
-        images = prepare(inputs)
-        if layer != "projection":
-            return apply("encoder", make_encoder(), params, state, images, train=False, layer=layer)
-        features = apply("encoder", make_encoder(), params, state, images, train=False)
-        return apply("projector", make_projector(), params, state, features, train=False)
-
     return Method(
         init=init,
         views=parts.two_views(config),
         embed=embed,
         objective=objective,
-        encode=encode,
+        encode=networks.encode(make, parts.image_inputs(config)),
         negatives=lambda batch_size: 2 * (batch_size - 1),
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 class MLPHead(nn.Module):
-    """Dense layers with ReLU between them; after each a norm, where given, and a bias exactly where there is none.
+    """Dense layers with ReLU between them; after each a norm, where given, and a bias at most where there is none.
 
     SimCLR v1 is `MLPHead((2048,), 128, norm, output_norm)`, v2 `MLPHead((2048, 2048), 128, norm, output_norm)`, with
     `norm = partial(BatchNorm, axis_name=...)` and `output_norm = partial(norm, use_bias=False)`; MoCo v2 is
@@ -20,7 +20,9 @@ class MLPHead(nn.Module):
         output_dim: width of the output.
         norm: makes the norm of the hidden layers, `norm(name=, dtype=)`, called as `BatchNorm` is; None = none.
         output_norm: makes the norm of the output; None = none.
+        use_bias: whether layers that no norm follows have a bias.
         kernel_init: initializer of the dense kernels.
+        bias_init: fan-in -> initializer of the biases.
         dtype: of the computation; parameters are float32 or wider.
 
     Call with: x float [b, D]; `train` and `group_ids` are handed to the norms.
@@ -40,7 +42,9 @@ class MLPHead(nn.Module):
     output_dim: int
     norm: Callable[..., nn.Module] | None = None
     output_norm: Callable[..., nn.Module] | None = None
+    use_bias: bool = True
     kernel_init: nn.initializers.Initializer = nn.initializers.normal(0.01)
+    bias_init: Callable[[int], nn.initializers.Initializer] = lambda fan_in: nn.initializers.zeros
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -50,7 +54,8 @@ class MLPHead(nn.Module):
         norms = [self.norm] * len(self.hidden_dims) + [self.output_norm]
         for i, (features, norm) in enumerate(zip((*self.hidden_dims, self.output_dim), norms, strict=True), start=1):
             x = nn.relu(x) if i > 1 else x
-            x = dense(features, use_bias=norm is None, name=f"dense_{i}")(x)
+            bias = {"use_bias": self.use_bias and norm is None, "bias_init": self.bias_init(x.shape[-1])}
+            x = dense(features, name=f"dense_{i}", **bias)(x)
             if norm is not None:
                 x = norm(name=f"norm_{i}", dtype=self.dtype)(x, train=train, group_ids=group_ids)
         return x.astype(wide)

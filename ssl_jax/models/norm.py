@@ -101,14 +101,32 @@ class BatchNorm(nn.Module):
         if self.groups == 1:
             return None
         if group_ids is None:
-            ids = _blocks(len(x) * collectives.axis_size(self.axis_name), self.groups)
-            group_ids = _shard(ids, len(x), self.axis_name)
+            group_ids = contiguous_groups(len(x), self.groups, self.axis_name)
         elif group_ids.shape != x.shape[:1]:
             raise ValueError(
                 f"BatchNorm was given group_ids {list(group_ids.shape)} for {len(x)} rows and expects [{len(x)}]; "
                 "pass the group of each row of this device."
             )
         return jax.nn.one_hot(group_ids, self.groups, dtype=x.dtype)
+
+
+def contiguous_groups(b: int, groups: int, axis_name: str | None = None):
+    """Groups of per-device batch norm: equal contiguous blocks of the global batch, on any number of devices.
+
+    Args:
+        b: rows on this device.
+        groups: number of groups of the global batch.
+        axis_name: the device axis that the batch is spread over.
+
+    Returns: int32 [b], for `group_ids` of `BatchNorm`.
+
+    Raises:
+        ValueError: the global batch is not divisible by `groups`.
+
+    >>> contiguous_groups(4, groups=2).tolist()
+    [0, 0, 1, 1]
+    """
+    return _shard(_blocks(b * collectives.axis_size(axis_name), groups), b, axis_name)
 
 
 def shuffled_groups(key, b: int, groups: int, axis_name: str | None = None):

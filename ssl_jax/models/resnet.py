@@ -38,6 +38,7 @@ class ResNet(nn.Module):
         images: float [b, H, W, C].
         train: whether norms use the statistics of the batch.
         group_ids: int32 [b], handed to the norms.
+        keys: unused, no layer here is random; so that encoders are called alike.
         layer: None, or the layer to stop at, one of `LAYERS`.
 
     Returns: pooled features [b, feature_dim], float32 or wider; with `layer`, its feature map [b, h, w, c] in `dtype`.
@@ -70,7 +71,7 @@ class ResNet(nn.Module):
         return int(64 * self.width) * (8 if self.depth < 50 else 32)
 
     @nn.compact
-    def __call__(self, images, *, train: bool = False, group_ids=None, layer: str | None = None):
+    def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
         self._check(images, layer)
         conv = partial(Conv, kernel_init=self.kernel_init, dtype=self.dtype)
         norm = partial(self.norm, dtype=self.dtype)

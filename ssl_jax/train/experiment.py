@@ -78,7 +78,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
 
     def create():
         rows = {name: jax.numpy.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
-        return state.create(method, optimizer, probe, config.seed, rows)
+        return state.create(method, optimizer, probe, config.seed, rows, config.train.batch_size)
 
     per_device = step.make_step(
         method, optimizer, learning_rate,

@@ -38,7 +38,7 @@ def first_rows(method, key, batch, rows: int = 2):
     return jax.vmap(method.views)(jax.random.split(key, rows), few)
 
 
-def create(method, optimizer, probe, seed: int, batch) -> TrainState:
+def create(method, optimizer, probe, seed: int, batch, batch_size: int) -> TrainState:
     """The state before the first step.
 
     Args:
@@ -47,6 +47,7 @@ def create(method, optimizer, probe, seed: int, batch) -> TrainState:
       probe: online probe with `init(features) -> state`, or None.
       seed: `config.seed`; parameters, views and dropout all derive from it.
       batch: dict of arrays `[b, ...]` as the pipeline gives them; only shapes and dtypes matter.
+      batch_size: rows of the global batch.
 
     Returns:
       A `TrainState`; call it under `jax.jit`, or `jax.eval_shape` for shapes alone.
@@ -57,7 +58,9 @@ def create(method, optimizer, probe, seed: int, batch) -> TrainState:
     probe_state = {}
     if probe is not None:
         progress = Progress(jnp.zeros((), jnp.int32), steps=1)
-        outputs, _ = jax.eval_shape(lambda: method.embed(params, state, viewed, init_key, progress, None))
+        # Shapes of a whole batch: batch norm in groups takes no fewer rows.
+        rows = {name: jax.ShapeDtypeStruct((batch_size, *few.shape[1:]), few.dtype) for name, few in viewed.items()}
+        outputs, _ = jax.eval_shape(lambda rows: method.embed(params, state, rows, init_key, progress, None), rows)
         probe_state = probe.init(outputs["features"].shape[-1])
     return TrainState(
         step=jnp.zeros((), jnp.int32),

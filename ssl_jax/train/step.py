@@ -49,10 +49,7 @@ def make_step(
 
     def step(state: TrainState, batch, axis_name=None):
         progress = Progress(state.step, steps)
-        key = jax.random.fold_in(state.key, state.step)
-        # One key per example, from its position in the global batch: the same on any number of devices.
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
-        viewed = jax.vmap(method.views)(keys, batch)
+        key, viewed = views_of_step(method, state.key, state.step, batch)
 
         def local_loss(params):
             outputs, method_state = method.embed(params, state.method, viewed, key, progress, axis_name)
@@ -79,6 +76,12 @@ def make_step(
             pair = jax.lax.stop_gradient((outputs["z_a"], outputs["z_b"]))
             pair = collectives.all_gather(pair, axis_name)  # outside the branch, which must not communicate
             metrics |= every(signals_every, state.step + 1, signals, *pair)
+        if signals is not None:
+            own = every(
+                signals_every, state.step + 1, lambda *a: method.signals(*a, progress),
+                state.params, jax.lax.stop_gradient(outputs), state.method,
+            )  # fmt: skip
+            metrics |= collectives.pmean(own, axis_name)
         new = state.replace(params=params, method=method_state, optimizer=optimizer_state, probe=probe_state)
         if skip_nonfinite:
             kept = state.replace(optimizer=clocks_go_on(state.optimizer, optimizer_state))
@@ -86,6 +89,14 @@ def make_step(
         return new.replace(step=state.step + 1), metrics
 
     return step
+
+
+def views_of_step(method: Method, run_key, step, batch):
+    """The key of a step, and what `method.views` makes of its batch: at any time, and on any device, the same."""
+    key = jax.random.fold_in(run_key, step)
+    # One key per example, from its position in the global batch: the same on any number of devices.
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
+    return key, jax.vmap(method.views)(keys, batch)
 
 
 def every(interval: int, step, function: Callable, *arguments):

@@ -102,6 +102,28 @@ def test_order_is_jitter_greyscale_blur_solarise(key):
     assert result.max() <= 0.5
 
 
+def test_greyscale_first_jitters_the_grey_image(key):
+    """The jitter sees R = G = B, of which the hue and the saturation are nothing; its draws are those of any order."""
+    only_jitter = OFF | dict(jitter_probability=1.0, size=(24, 32))
+    grey = np.asarray(one_view(key, PHOTO, **(OFF | dict(size=(24, 32), greyscale_probability=1.0))))
+    expected = one_view(key, grey, **only_jitter)
+    both = only_jitter | dict(greyscale_probability=1.0)
+    result = np.asarray(one_view(key, PHOTO, greyscale_first=True, **both))
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert np.ptp(result, axis=-1).max() == 0 and np.abs(result - grey).max() > 0.05
+    after = one_view(key, PHOTO, **both)
+    assert np.abs(result - after).max() > 0.01
+
+
+def test_greyscale_first_or_last_falls_on_the_same_images(key):
+    options = dict(size=8, jitter_probability=1.0, greyscale_probability=0.5, blur_probability=0.0)
+    first, last = (np.asarray(views(key, PHOTO, 64, greyscale_first=value, **options)) for value in (True, False))
+    coloured = np.ptp(last, axis=-1).max(axis=(1, 2)) > 1e-3
+    assert 10 < coloured.sum() < 54
+    np.testing.assert_allclose(first[coloured], last[coloured], atol=1e-6)
+    assert np.ptp(first[~coloured], axis=-1).max() == 0
+
+
 def test_jitter_strength_multiplies_the_four(key):
     only_jitter = OFF | dict(jitter_probability=1.0)
     half = one_view(key, PHOTO, size=32, jitter_strength=0.5, **only_jitter)

@@ -1,0 +1,146 @@
+"""MoCo v1 (He et al. 2020, arXiv 1911.05722) and v2 (Chen et al. 2020, arXiv 2003.04297).
+
+The encoder turns one view into a query, the momentum encoder the other view into a key; the loss finds the key among
+the keys of earlier batches, which a queue holds. Batch norm is that of groups, as on the paper's 8 GPUs, and the keys'
+groups are shuffled, so that statistics do not tell which key belongs to which query (section 3.3). Official code:
+facebookresearch/moco at 132aea9, moco/builder.py; the symmetric form is that of its CIFAR-10 demo.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssl_jax import collectives, losses
+from ssl_jax.methods import momentum, networks, parts
+from ssl_jax.methods.api import Method
+from ssl_jax.models.norm import shuffled_groups
+
+
+def build(config) -> Method:
+    """MoCo from `config.model`, `config.augment` and `config.method`.
+
+    `config.method`: `temperature`, `momentum`, `momentum_schedule`, `queue_size`, `symmetric` (both views are queries
+    once, the losses are summed), `shuffle_norm` (whether the keys' groups are shuffled), `block_size`.
+
+    Raises:
+      ValueError: the queue does not hold a whole number of batches.
+    """
+    make = networks.make_networks(config, "projector")
+    momentum_at = momentum.schedule(config)
+    method, batch_size = config.method, config.train.batch_size
+    temperature, symmetric, block_size = method.temperature, method.symmetric, method.block_size
+    queue_size, groups, shuffle = method.queue_size, config.model.norm_groups, method.shuffle_norm
+    dtype = parts.wide_dtype(config)
+    keys_a_step = batch_size * (2 if symmetric else 1)
+    if queue_size < keys_a_step or queue_size % keys_a_step:
+        nearest = max(1, round(queue_size / keys_a_step)) * keys_a_step
+        raise ValueError(
+            f"config.method.queue_size is {queue_size}, which is no multiple of the {keys_a_step} keys of a step "
+            f"(batch {batch_size}{', two keys an image' if symmetric else ''}); use {nearest}, or another batch size"
+        )
+    turn = queue_size // keys_a_step
+
+    def init(key, batch):
+        network_key, queue_key = jax.random.split(key)
+        params, stats = networks.init(make(), network_key, batch["view_0"])
+        queue = jax.random.normal(queue_key, (queue_size, config.model.projector.output_dim), dtype)
+        return params, {
+            "batch_stats": stats,
+            "teacher": params,
+            "teacher_stats": stats,
+            "teacher_update": jnp.zeros((), dtype),
+            "queue": _unit(queue),
+            "queue_step": jnp.zeros(queue_size, jnp.int32),  # when each key came in; 0 for the random ones, too
+            "queue_pointer": jnp.zeros((), jnp.int32),
+        }
+
+    def queries(params, stats, batch, view, key, axis_name):
+        keys = networks.example_keys(key, batch["index"], view)
+        return networks.forward(make(axis_name), params, stats, batch[f"view_{view}"], keys=keys)
+
+    def keys(teacher, stats, batch, view, key, axis_name):
+        ids, b = None, len(batch["index"])
+        if shuffle and groups > 1:
+            shuffle_key = jax.random.fold_in(jax.random.fold_in(key, networks.NO_EXAMPLE), 2 + view)
+            ids = shuffled_groups(shuffle_key, b, groups, axis_name)
+        random = networks.example_keys(key, batch["index"], 4 + view)
+        out, stats = networks.forward(
+            make(axis_name), teacher, stats, batch[f"view_{view}"], keys=random, group_ids=ids
+        )
+        return lax.stop_gradient(out["projector"]), stats
+
+    def embed(params, state, batch, key, progress, axis_name):
+        stats, teacher_stats = state["batch_stats"], state["teacher_stats"]
+        out, stats = queries(params, stats, batch, 0, key, axis_name)
+        z_b, teacher_stats = keys(state["teacher"], teacher_stats, batch, 1, key, axis_name)
+        outputs = {"z_a": out["projector"], "z_b": z_b, "features": out["encoder"]}
+        if symmetric:
+            out, stats = queries(params, stats, batch, 1, key, axis_name)
+            key_0, teacher_stats = keys(state["teacher"], teacher_stats, batch, 0, key, axis_name)
+            outputs |= {"query_1": out["projector"], "key_0": key_0}
+        return outputs, {**state, "batch_stats": stats, "teacher_stats": teacher_stats}
+
+    def objective(params, outputs, state, progress, axis_name):
+        contrast = partial(
+            losses.queue_info_nce, queue=state["queue"],
+            temperature=temperature, axis_name=axis_name, block_size=block_size,
+        )  # fmt: skip
+        loss, new = contrast(outputs["z_a"], outputs["z_b"]), [outputs["z_b"]]
+        if symmetric:
+            loss = loss + contrast(outputs["query_1"], outputs["key_0"])
+            new = [outputs["key_0"], outputs["z_b"]]
+        # Only now, so that the batch's own keys are no negatives.
+        new = jnp.concatenate([collectives.all_gather(_unit(keys.astype(dtype)), axis_name) for keys in new])
+        start = state["queue_pointer"]
+        came = jnp.full(len(new), progress.step, jnp.int32)
+        state = state | {
+            "queue": lax.dynamic_update_slice_in_dim(state["queue"], new, start, axis=0),
+            "queue_step": lax.dynamic_update_slice_in_dim(state["queue_step"], came, start, axis=0),
+            "queue_pointer": (start + len(new)) % queue_size,
+        }
+        chance = (2 if symmetric else 1) * math.log(queue_size + 1)
+        return loss, state, {"chance_loss": jnp.asarray(chance, loss.dtype)}
+
+    def after_update(params, state, progress):
+        # The official code updates the teacher at the start of the next step, from the same parameters.
+        teacher, change = momentum.follow(state["teacher"], params, momentum_at(progress.step + 1, progress.steps))
+        return params, state | {"teacher": teacher, "teacher_update": change}
+
+    def signals(params, outputs, state, progress):
+        query, key, queue = _unit(outputs["z_a"]), _unit(outputs["z_b"]), state["queue"]
+        best = jnp.einsum("bd,kd->bk", query, queue, precision=lax.Precision.HIGHEST).max(axis=1)
+        total = jnp.sum(jnp.square(jnp.sum(queue, axis=0)))
+        return {
+            "queue_top1": jnp.mean(jnp.sum(query * key, axis=1) > best),
+            "queue_diversity": 1 - (total - queue_size) / (queue_size * (queue_size - 1)),
+            "queue_age": jnp.asarray(progress.step - state["queue_step"].min(), dtype) / turn,
+            "teacher_distance": momentum.distance(params, state["teacher"]),
+            "teacher_update": state["teacher_update"],
+        }
+
+    def recall(params, state, batch, key):
+        # What the batch that is next to leave the queue would give today, with the groups that it had then.
+        again, _ = keys(state["teacher"], state["teacher_stats"], batch, 1, key, None)
+        start = state["queue_pointer"] + (batch_size if symmetric else 0)  # the keys of view 0 come first
+        queued = lax.dynamic_slice_in_dim(state["queue"], start, batch_size)
+        return {"key_drift": 1 - jnp.mean(jnp.sum(_unit(again.astype(dtype)) * queued, axis=1))}
+
+    return Method(
+        init=init,
+        views=parts.two_views(config),
+        embed=embed,
+        objective=objective,
+        encode=networks.encode(make, parts.image_inputs(config)),
+        after_update=after_update,
+        signals=signals,
+        recall=recall,
+        recall_steps=turn,
+        negatives=lambda batch_size: queue_size,
+    )
+
+
+def _unit(x):
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))

@@ -1,0 +1,165 @@
+"""The networks of a method, read from a config, and how they are run: encoder, projector, predictor in a row.
+
+`make(axis_name) -> {"encoder": module, "projector": module, ...}` describes them; parameters and batch statistics are
+dicts of the same names.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from ssl_jax.methods.parts import compute_dtype
+from ssl_jax.models.heads import MLPHead
+from ssl_jax.models.norm import BatchNorm
+from ssl_jax.models.resnet import ResNet, variance_scaling
+from ssl_jax.models.vit import SIZES, ViT
+
+# What PyTorch does by default, and so the official code of MoCo: convolutions as torchvision's ResNet, dense layers
+# uniform in +-1/sqrt(fan_in), biases included.
+CONV_INITS = {"tensorflow": variance_scaling, "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal")}
+DENSE_INITS = {
+    "tensorflow": {},
+    "torch": {
+        "kernel_init": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+        "bias_init": lambda fan_in: lambda key, shape, dtype: jax.random.uniform(
+            key, shape, dtype, -1 / np.sqrt(fan_in), 1 / np.sqrt(fan_in)
+        ),
+    },
+}
+NORMS = ("none", "hidden", "all", "all_unscaled")
+NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
+
+
+def make_networks(config, *heads: str):
+    """`axis_name -> {"encoder": module, head: module, ...}`; the heads are those that `config.model` describes.
+
+    Raises:
+      ValueError: an unknown name of a model, size, initialisation or place of norms, or groups that do not share the
+        batch evenly.
+    """
+    batch, groups = config.train.batch_size, config.model.norm_groups
+    if not 1 <= groups <= batch or batch % groups:
+        raise ValueError(
+            f"config.model.norm_groups is {groups} and config.train.batch_size {batch}; expected groups that share the "
+            "batch evenly, at least one example each; change one of the two"
+        )
+    encoder = {"resnet": _resnet, "vit": _vit}.get(config.model.name)
+    if encoder is None:
+        raise ValueError(f"config.model.name is {config.model.name!r}; expected 'resnet' or 'vit'")
+    makers = {"encoder": encoder(config)} | {name: _head(config, name) for name in heads}
+
+    def make(axis_name=None):
+        norm = partial(
+            BatchNorm, axis_name=axis_name, groups=groups, momentum=config.model.norm_momentum,
+            dtype=compute_dtype(config),
+        )  # fmt: skip
+        return {name: maker(norm) for name, maker in makers.items()}
+
+    return make
+
+
+def init(networks: dict, key, images) -> tuple[dict, dict]:
+    """Parameters and batch statistics of networks that stand in a row."""
+    params, stats, x = {}, {}, images
+    for name, own_key in zip(networks, jax.random.split(key, len(networks)), strict=True):
+        x, variables = networks[name].init_with_output(own_key, x, train=True)
+        params[name], stats[name] = variables["params"], variables.get("batch_stats", {})
+    return params, stats
+
+
+def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None) -> tuple[dict, dict]:
+    """Runs networks in a row in training mode.
+
+    Args:
+      networks: name -> module.
+      params: name -> parameters.
+      stats: name -> batch statistics.
+      images: float `[b, H, W, C]`.
+      keys: PRNG keys `[b]`, one an example, for the encoder's random layers.
+      group_ids: int32 `[b]`, see `BatchNorm`.
+
+    Returns:
+      The output of every network, and its batch statistics afterwards.
+    """
+    outputs, new, x = {}, {}, images
+    for name, network in networks.items():
+        random = {"keys": keys} if name == "encoder" else {}
+        variables = {"params": params[name], "batch_stats": stats[name]}
+        x, updated = network.apply(variables, x, train=True, group_ids=group_ids, mutable=["batch_stats"], **random)
+        outputs[name], new[name] = x, updated.get("batch_stats", {})
+    return outputs, new
+
+
+def example_keys(key, index, view: int):
+    """PRNG keys `[b]` of the rows of one view: functions of the step's key and the position in the global batch."""
+    key = jax.random.fold_in(jax.random.fold_in(key, NO_EXAMPLE), view)
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+
+
+def encode(make, prepare):
+    """`Method.encode`; `layer` is None for the encoder's output, "projection" for the projector's, or its own layer."""
+
+    def run(params, state, inputs, layer=None):
+        networks = make()
+
+        def apply(name, x, **options):
+            variables = {"params": params[name], "batch_stats": state["batch_stats"][name]}
+            return networks[name].apply(variables, x, train=False, **options)
+
+        if layer != "projection":
+            return apply("encoder", prepare(inputs), layer=layer)
+        return apply("projector", apply("encoder", prepare(inputs)))
+
+    return run
+
+
+def _resnet(config):
+    model = config.model
+    kernel_init = _choice(CONV_INITS, model.init, "config.model.init")
+    return lambda norm: ResNet(
+        depth=model.depth, width=model.width, stem=model.stem, zero_init_residual=model.zero_init_residual,
+        norm=norm, kernel_init=kernel_init, dtype=compute_dtype(config),
+    )  # fmt: skip
+
+
+def _vit(config):
+    model = config.model
+    size = _choice(SIZES, model.size, "config.model.size")
+    size = size | ({"heads": model.heads} if model.heads else {})
+    return lambda norm: ViT(
+        **size, patch_size=model.patch_size, positions=model.positions, class_token=model.class_token, pool=model.pool,
+        init_scheme=model.init, drop_path=model.drop_path, attention=model.attention, remat=model.remat,
+        dtype=compute_dtype(config),
+    )  # fmt: skip
+
+
+def _head(config, name):
+    """The head that `config.model.<name>` describes.
+
+    `hidden_dims` and `output_dim` are widths. `norm` says where batch normalisation stands: "none", "hidden" (after
+    every layer but the last), "all", whose last norm has a scale and no offset (official SimCLR), or "all_unscaled",
+    whose last norm has neither (official MoCo v3). `bias`: whether layers that no norm follows have one.
+    """
+    head = config.model[name]
+    if head.norm not in NORMS:
+        raise ValueError(f"config.model.{name}.norm is {head.norm!r}; expected one of {', '.join(NORMS)}")
+    inits = _choice(DENSE_INITS, head.init, f"config.model.{name}.init")
+
+    def make(norm):
+        last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}}.get(head.norm)
+        return MLPHead(
+            hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.bias,
+            norm=None if head.norm == "none" else norm,
+            output_norm=None if last is None else partial(norm, **last),
+            dtype=compute_dtype(config), **inits,
+        )  # fmt: skip
+
+    return make
+
+
+def _choice(choices: dict, name: str, key: str):
+    if name not in choices:
+        raise ValueError(f"{key} is {name!r}; expected one of {', '.join(choices)}")
+    return choices[name]

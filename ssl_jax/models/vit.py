@@ -1,0 +1,250 @@
+"""Vision transformers with learned or fixed positions."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.models.dropout import DropPath
+from ssl_jax.models.positions import SINCOS
+
+SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
+    "tiny": dict(width=192, depth=12, heads=3),
+    "small": dict(width=384, depth=12, heads=6),
+    "base": dict(width=768, depth=12, heads=12),
+    "large": dict(width=1024, depth=24, heads=16),
+    "huge": dict(width=1280, depth=32, heads=16),
+}
+EPSILON = 1e-6  # of every LayerNorm
+
+xavier_uniform = nn.initializers.xavier_uniform()
+
+
+class ViT(nn.Module):
+    """Vision transformer: a linear embedding of patches, positions, pre-norm blocks, a final LayerNorm, pooling.
+
+    `ViT(**SIZES["base"], patch_size=16)` is ViT-B/16. In the official MoCo v3 code (`vits.py`) ViT-S has 12 heads, not
+    the usual 6. Weights start as in MoCo v3 or in MAE. Both draw kernels from U(-a, a) with a = sqrt(6 / (in + out)),
+    the patch projection's as well; they differ in the rest:
+
+        "moco_v3": queries, keys and values count as three kernels [D, D]; class token N(0, 1e-6^2); biases 0.
+        "mae": they count as one kernel [D, 3 D]; class token N(0, 0.02^2); biases 0 but for the patch projection's,
+            U(-a, a) with a = 1 / sqrt(in), which the official code leaves at the default of torch.
+
+    Args:
+        patch_size: side of a patch, p.
+        width: of the tokens, D.
+        depth: number of blocks.
+        heads: of the attention; they divide `width`.
+        mlp_ratio: width of the hidden layer of a block's MLP, in multiples of `width`.
+        positions: "learned", N(0, 0.02^2) at first, or fixed: "sincos_moco_v3" or "sincos_mae", 0 for the class token.
+        class_token: whether a learned token stands before the patches.
+        pool: "class" (the class token) or "mean" (over the patches), both after the final norm.
+        init_scheme: "moco_v3" or "mae", as above.
+        drop_path: rate of `DropPath` in the last block, growing linearly from 0 in the first one.
+        attention: implementation of `jax.nn.dot_product_attention`: None, "xla" or "cudnn".
+        remat: whether the backward pass computes each block again, instead of keeping its activations.
+        dtype: of the computation; parameters, statistics and softmax are float32 or wider.
+
+    Call with:
+        images: float [b, H, W, C], whose sides are multiples of `patch_size`.
+        train: whether `drop_path` drops.
+        group_ids: unused, there is no batch norm; so that encoders are called alike.
+        keys: [b] typed PRNG keys, one per example, for `DropPath`; None where `drop_path` is 0.
+        layer: None, or the block to stop at, "block_1" to "block_{depth}".
+
+    Returns: pooled features [b, width], float32 or wider; with `layer`, the patch tokens after that block, before the
+        final norm, as a map [b, H / p, W / p, width] in `dtype`.
+
+    Raises:
+        ValueError: an unknown option or layer, sizes that do not divide, images of a wrong rank or dtype, `drop_path`
+            in training without keys.
+
+    >>> model = ViT(patch_size=4, width=8, depth=2, heads=2, positions="sincos_mae")
+    >>> images = jnp.ones((2, 8, 12, 3))
+    >>> variables = model.init(jax.random.key(0), images)
+    >>> model.apply(variables, images).shape, model.apply(variables, images, layer="block_1").shape
+    ((2, 8), (2, 2, 3, 8))
+
+    Source: Dosovitskiy et al., https://arxiv.org/abs/2010.11929, section 3.1; initialisation: Chen et al.,
+    https://arxiv.org/abs/2104.02057, and He et al., https://arxiv.org/abs/2111.06377, as in their official code.
+    """
+
+    patch_size: int = 16
+    width: int = 384
+    depth: int = 12
+    heads: int = 6
+    mlp_ratio: float = 4
+    positions: str = "learned"
+    class_token: bool = True
+    pool: str = "class"
+    init_scheme: str = "moco_v3"
+    drop_path: float = 0.0
+    attention: str | None = None
+    remat: bool = False
+    dtype: Any = jnp.float32
+
+    @property
+    def feature_dim(self) -> int:
+        """Number of pooled features."""
+        return self.width
+
+    @nn.compact
+    def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
+        self._check(images, layer)
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        (b, height, width, channels), p = images.shape, self.patch_size
+        h, w = height // p, width // p
+        moco_v3 = self.init_scheme == "moco_v3"
+
+        # A matrix product of patches: XLA's convolutions are slow on CPU.
+        x = images.astype(self.dtype).reshape(b, h, p, w, p, channels).transpose(0, 1, 3, 2, 4, 5)
+        x = nn.Dense(
+            self.width, dtype=self.dtype, param_dtype=wide, kernel_init=xavier_uniform,
+            bias_init=nn.initializers.zeros if moco_v3 else _symmetric((p * p * channels) ** -0.5),
+            name="patch_projection",
+        )(x.reshape(b, h * w, p * p * channels))  # fmt: skip
+
+        x = x.astype(wide)
+        if self.class_token:
+            # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
+            token_init = nn.initializers.normal(1e-6 if moco_v3 else 0.02)
+            token = self.param("class_token", token_init, (1, 1, self.width), wide)
+            x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
+        x = (x + self._positions(h, w, wide)).astype(self.dtype)
+
+        make_block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
+        for i in range(self.depth):
+            x = make_block(
+                number=i + 1, heads=self.heads, hidden=int(self.width * self.mlp_ratio),
+                drop_path=self.drop_path * i / max(self.depth - 1, 1), implementation=self.attention,
+                qkv_init=_three_kernels if moco_v3 else xavier_uniform, dtype=self.dtype, name=f"block_{i + 1}",
+            )(x, keys, train)  # fmt: skip
+            if layer == f"block_{i + 1}":
+                return x[:, int(self.class_token) :].reshape(b, h, w, self.width)
+
+        norm = nn.LayerNorm(EPSILON, dtype=wide, param_dtype=wide, use_fast_variance=False, name="norm")
+        if self.pool == "class":
+            return norm(x[:, 0])
+        return jnp.mean(norm(x[:, int(self.class_token) :]), axis=1)
+
+    def _positions(self, h, w, dtype):
+        """What is added to the tokens, [1, tokens, width]."""
+        if self.positions != "learned":
+            table = SINCOS[self.positions](h, w, self.width)
+            return jnp.asarray(np.pad(table, ((int(self.class_token), 0), (0, 0))), dtype)[None]
+        tokens, name = h * w + self.class_token, "position_embedding"
+        if self.has_variable("params", name) and self.get_variable("params", name).shape[1] != tokens:
+            raise ValueError(
+                f"ViT was given images of {h} x {w} patches and expects as many as its learned positions were made "
+                "for; resize the images, or use fixed positions."
+            )
+        # The official truncated normal cuts at -2 and 2, a hundred standard deviations away: it cuts nothing.
+        return self.param(name, nn.initializers.normal(0.02), (1, tokens, self.width), dtype)
+
+    def _check(self, images, layer):
+        options = {
+            "positions": ("learned", *SINCOS), "pool": ("class", "mean"), "init_scheme": ("moco_v3", "mae"),
+            "attention": (None, "xla", "cudnn"),
+        }  # fmt: skip
+        for name, known in options.items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"ViT was given {name} {value!r} and expects one of {list(known)}; choose one.")
+        if self.width % self.heads:
+            raise ValueError(
+                f"ViT was given width {self.width} and expects a multiple of heads={self.heads}; change one of them."
+            )
+        if self.pool == "class" and not self.class_token:
+            raise ValueError(
+                "ViT was given pool 'class' with class_token=False and expects a token to pool; choose pool 'mean'."
+            )
+        if layer is not None and layer not in [f"block_{i + 1}" for i in range(self.depth)]:
+            raise ValueError(
+                f"ViT was given layer {layer!r} and expects 'block_1' to 'block_{self.depth}'; choose one, or None for "
+                "features."
+            )
+        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
+            raise ValueError(
+                f"ViT was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
+                "add the missing axis, or convert uint8 images to floats in [0, 1]."
+            )
+        if images.shape[1] % self.patch_size or images.shape[2] % self.patch_size:
+            raise ValueError(
+                f"ViT was given images of {images.shape[1]} x {images.shape[2]} pixels and expects multiples of "
+                f"patch_size={self.patch_size}; resize or crop them."
+            )
+
+
+class Block(nn.Module):
+    """`x + attention(norm_1(x))`, then `x + mlp(norm_2(x))`, with `DropPath` before each sum; x is [b, tokens, D]."""
+
+    number: int
+    heads: int
+    hidden: int
+    drop_path: float
+    implementation: str | None
+    qkv_init: nn.initializers.Initializer
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x, keys, train: bool):
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        norm = partial(nn.LayerNorm, EPSILON, dtype=self.dtype, param_dtype=wide, use_fast_variance=False)
+        attention = Attention(self.heads, self.implementation, self.qkv_init, self.dtype, name="attention")
+        y = attention(norm(name="norm_1")(x))
+        x = x + DropPath(self.drop_path, 2 * self.number)(y, keys, train)
+        y = MLP(self.hidden, self.dtype, name="mlp")(norm(name="norm_2")(x))
+        return x + DropPath(self.drop_path, 2 * self.number + 1)(y, keys, train)
+
+
+class Attention(nn.Module):
+    """Self-attention of [b, tokens, D]: `softmax(q k' / sqrt(D / heads)) v` in each head, and a dense layer.
+
+    The output of `qkv` is [3, heads, D / heads] in this order.
+    """
+
+    heads: int
+    implementation: str | None
+    qkv_init: nn.initializers.Initializer
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        (b, tokens, width), wide = x.shape, jnp.promote_types(self.dtype, jnp.float32)
+        dense = dict(dtype=self.dtype, param_dtype=wide)
+        qkv = nn.Dense(3 * width, kernel_init=self.qkv_init, name="qkv", **dense)(x)
+        q, k, v = jnp.moveaxis(qkv.reshape(b, tokens, 3, self.heads, width // self.heads), 2, 0)
+        if wide == jnp.float32 or self.implementation == "cudnn":
+            y = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)
+        else:
+            # The function of JAX rounds its softmax to float32.
+            logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * (width // self.heads) ** -0.5
+            y = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)
+        return nn.Dense(width, kernel_init=xavier_uniform, name="out", **dense)(y.reshape(x.shape))
+
+
+class MLP(nn.Module):
+    """Two dense layers with an exact GELU, `x P(N(0, 1) <= x)`, between them."""
+
+    hidden: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        dense = dict(dtype=self.dtype, param_dtype=jnp.promote_types(self.dtype, jnp.float32))
+        y = nn.Dense(self.hidden, kernel_init=xavier_uniform, name="dense_1", **dense)(x)
+        return nn.Dense(x.shape[-1], kernel_init=xavier_uniform, name="dense_2", **dense)(nn.gelu(y, approximate=False))
+
+
+def _symmetric(limit):
+    """Initializer U(-limit, limit)."""
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -limit, limit)
+
+
+def _three_kernels(key, shape, dtype):
+    """`xavier_uniform` of queries, keys and values one by one, [D, 3 D] as [D, 3, D]."""
+    init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=0, out_axis=2, batch_axis=1)
+    return init(key, (shape[0], 3, shape[1] // 3), dtype).reshape(shape)
