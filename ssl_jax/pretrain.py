@@ -49,7 +49,9 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         else:
             state, memory, start = run.create(), {}, 0
             if config.train.init_from:
-                state = restore.start_from(Path(config.train.init_from), state, run.parallel.replicated)
+                state = restore.start_from(
+                    Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
+                )
         with metrics.Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")

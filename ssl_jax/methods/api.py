@@ -59,6 +59,7 @@ class Method:
       encode: `(params, state, inputs, layer=None) -> features [B, F]`. `inputs`: batch keys as the source gives them,
         preprocessing included. `layer=None` is the representation that the paper evaluates.
       after_update: `(params, state, progress) -> params, state`. EMA, clamps, normalised prototypes.
+      adopt: `(params, state) -> state`. Makes a new state fit parameters from another run: a teacher copies them.
       signals: `(params, outputs, state, progress) -> dict of scalars`. Health signals of the method's own, such as
         those of a queue, from `state` before the step; at logged steps alone, local, without communication.
       recall: `(params, state, batch, key) -> dict of scalars`, or None. Signals that need an earlier batch again, such
@@ -75,6 +76,7 @@ class Method:
     objective: Callable
     encode: Callable
     after_update: Callable = unchanged
+    adopt: Callable = lambda params, state: state
     signals: Callable = lambda params, outputs, state, progress: {}
     recall: Callable | None = None
     recall_steps: int = 1

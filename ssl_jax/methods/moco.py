@@ -135,6 +135,7 @@ def build(config) -> Method:
         objective=objective,
         encode=networks.encode(make, parts.image_inputs(config)),
         after_update=after_update,
+        adopt=momentum.adopt,
         signals=signals,
         recall=recall,
         recall_steps=turn,

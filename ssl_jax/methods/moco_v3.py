@@ -89,6 +89,7 @@ def build(config) -> Method:
         objective=objective,
         encode=networks.encode(make, parts.image_inputs(config)),
         after_update=after_update,
+        adopt=momentum.adopt,
         signals=signals,
         groups=groups,
         negatives=lambda batch_size: batch_size - 1,

@@ -53,6 +53,11 @@ def follow(teacher, params, momentum):
     return new, distance(new, teacher)
 
 
+def adopt(params, state):
+    """`Method.adopt`: the teacher is a copy of those of the parameters that it has."""
+    return state | {"teacher": {name: jax.tree.map(jnp.copy, params[name]) for name in state["teacher"]}}
+
+
 def distance(tree, other):
     """`|tree - other| / |other|` over all leaves together; 0 where both are zero."""
     apart = sum(jnp.sum(jnp.square(a - b)) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True))

@@ -144,8 +144,10 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
     return tree
 
 
-def start_from(run: Path, state: TrainState, sharding) -> TrainState:
+def start_from(run: Path, state: TrainState, adopt, sharding) -> TrainState:
     """`state` with the parameters of another run's newest checkpoint; everything else starts anew.
+
+    `adopt` is that of the `Method`: what of its state must fit the parameters.
 
     Raises:
       ValueError: there is no checkpoint, or its parameters have other names or shapes.
@@ -153,7 +155,7 @@ def start_from(run: Path, state: TrainState, sharding) -> TrainState:
     params = load_model(run, sharding)["params"]
     if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
         raise ValueError(f"config.train.init_from={run} holds other parameters; give a run of the same model")
-    return state.replace(params=params)
+    return state.replace(params=params, method=adopt(params, state.method))
 
 
 def is_key(leaf) -> bool:

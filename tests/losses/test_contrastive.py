@@ -10,9 +10,17 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax.collectives import axis_size, pmean
-from ssl_jax.losses import info_nce, nt_xent
+from ssl_jax.losses import info_nce, nt_xent, queue_info_nce
 
-LOSSES = {"nt_xent": nt_xent, "info_nce": info_nce}
+QUEUE = np.random.default_rng(4).normal(size=(7, 5))
+
+
+def against_queue(query, key, **options):
+    return queue_info_nce(query, key, jnp.asarray(QUEUE, jnp.result_type(float)), **options)
+
+
+GATHERING = {"nt_xent": nt_xent, "info_nce": info_nce}
+LOSSES = GATHERING | {"queue_info_nce": against_queue}
 TOPOLOGIES = [("single", 1), ("pmap", 8)]
 TOPOLOGIES += [("shard_map", n) for n in (1, 2, 4, 8)] + [("vmap", n) for n in (2, 4, 8)]
 B, D, TEMPERATURE = 16, 5, 0.5
@@ -47,7 +55,14 @@ def numpy_info_nce(query, key, temperature, weights):
     return np.array(values)
 
 
-NUMPY_LOSSES = {"nt_xent": numpy_nt_xent, "info_nce": numpy_info_nce}
+def numpy_queue_info_nce(query, key, temperature, weights):
+    """Per-query values, by equation 1 of arXiv 1911.05722: the sum has the positive and K negatives."""
+    query, key, queue = (z / np.sqrt((z * z).sum(axis=1, keepdims=True)) for z in (query, key, QUEUE))
+    positive = np.exp((query * key).sum(axis=1) / temperature)
+    return -np.log(positive / (positive + np.exp(query @ queue.T / temperature).sum(axis=1)))
+
+
+NUMPY_LOSSES = {"nt_xent": numpy_nt_xent, "info_nce": numpy_info_nce, "queue_info_nce": numpy_queue_info_nce}
 
 
 def numpy_mean_and_grads(name, params, x_a, x_b, weights):
@@ -160,7 +175,7 @@ def test_agree_with_optax(x64):
     np.testing.assert_allclose(info_nce(z_a, z_b, temperature=TEMPERATURE), theirs, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", GATHERING)
 def test_gradient_flows_through_the_gathered_rows(name, x64):
     """The local value of device 0 alone moves with the rows of device 1, which it only knows as candidates."""
 
@@ -245,7 +260,8 @@ def test_matmuls_have_the_highest_precision():
     for loss in LOSSES.values():
         traced = jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(*jnp.asarray(ROWS, jnp.float32))
         products = [equation for equation, _ in arrays(traced.jaxpr) if equation.primitive.name == "dot_general"]
-        assert len(products) == 3 and all(product.params["precision"] == highest for product in products)
+        assert len(products) == (2 if loss is against_queue else 3)  # no gradient to a constant queue
+        assert all(product.params["precision"] == highest for product in products)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -269,7 +285,7 @@ def test_zero_vectors_are_finite(loss):
     assert all(np.isfinite(leaf).all() for leaf in (value, *grads))
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("loss", GATHERING.values(), ids=GATHERING)
 def test_a_single_example_has_no_negatives(loss):
     value, grads = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(*jnp.asarray(ROWS[:, :1], jnp.float32))
     assert value == 0 and not jnp.any(grads[0]) and not jnp.any(grads[1])

@@ -277,11 +277,11 @@ def test_parameters_of_another_run_start_a_new_one(start, tiny, tiny_batch, tmp_
     _, trained, _ = start(steps=2)
     config = tiny()
     run = experiment.build(config, tiny_batch(), examples=1437)
-    begun = restore.start_from(tmp_path / "run", run.create(), run.parallel.replicated)
+    begun = restore.start_from(tmp_path / "run", run.create(), run.method.adopt, run.parallel.replicated)
     assert int(begun.step) == 0
     for a, b in zip(jax.tree.leaves(begun.params), jax.tree.leaves(trained.params), strict=True):
         assert np.array_equal(a, b)
     config.model.width = 1 / 8
     other = experiment.build(config, tiny_batch(), examples=1437)
     with pytest.raises(ValueError, match="holds other parameters"):
-        restore.start_from(tmp_path / "run", other.create(), other.parallel.replicated)
+        restore.start_from(tmp_path / "run", other.create(), other.method.adopt, other.parallel.replicated)

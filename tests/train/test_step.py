@@ -60,7 +60,8 @@ def leaf_name(path):
 def assert_leaves_close(a, b, tolerance):
     for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b), strict=True):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        assert np.abs(x - y).max() <= tolerance * max(np.abs(y).max(), 1e-30), jax.tree_util.keystr(path)
+        # 1e-15: what is zero but for rounding, as the means behind a norm without offset
+        assert np.abs(x - y).max(initial=0) <= max(tolerance * np.abs(y).max(initial=0), 1e-15), leaf_name(path)
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -68,12 +69,12 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
     config, batch = tiny(name), tiny_batch()
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
-    config.optim.learning_rate = 0.5
+    config.optim.learning_rate = 0.1
     config.augment.blur_probability = 0.5  # every kind of randomness that a view can hold
     config.augment.solarise_probability = 0.2
     one, history = train(config, batch)
     initial = train(config, batch, steps=0)[0]
-    for mode, devices in (("shard_map", 2), ("shard_map", 4), ("shard_map", 8), ("pmap", 8)):
+    for mode, devices in (("shard_map", 2), ("pmap", 4), ("shard_map", 8)):
         many, other = train(config, batch, mode=mode, devices=devices)
         assert_leaves_close(many, one, 1e-9)
         assert_leaves_close(other, history, 1e-9)
