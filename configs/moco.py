@@ -181,7 +181,6 @@ def cifar10() -> ConfigDict:
 def cifar10_cpu() -> ConfigDict:
     """MoCo v2 on CIFAR-10 in minutes on 2 CPU cores: 16 pixels, a quarter of the width; data: `npz:DIR`."""
     config = cifar10()
-    config.method.temperature = 0.2
     config.method.symmetric = False
     config.model.width = 0.25
     config.model.projector.hidden_dims = (128,)
@@ -189,7 +188,7 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.crop_scale = (0.2, 1.0)
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 256
-    config.train.epochs = 8
+    config.train.epochs = 6
     config.train.log_every = 20
     config.train.eval_every = 390
     config.train.checkpoint_every = 200

@@ -17,24 +17,24 @@ BATCH, STEPS = 16, 10
 RUN_STEPS, STEPS_PER_EPOCH = 20, 4  # the ten steps are half of a run of five epochs: no schedule is at its end
 RATE, DECAY, EMA = 0.03, 0.01, 0.9
 TOLERANCE = 1e-9  # of a leaf's largest value
-CENTRED = {"predictor/norm_1/mean"}  # the mean of a linear function of what the projector's last norm has centred
 SMALL = 1e-4  # what a leaf's largest value counts as at least: leaves without a gradient hold rounding errors alone
+CENTRED = {"predictor/norm_1/mean"}  # the mean of a linear function of what the projector's last norm has centred
 
 
 @pytest.fixture
 def official(monkeypatch):
-    """The transcription, on one thread. Ours compiles in half the time: one residual block a stage, no optimizations."""
+    """The transcription, on one thread. Ours has one residual block a stage and is not optimized, to compile soon."""
     torch = pytest.importorskip("torch", reason="needs the parity extra: pip install 'ssl_jax[parity]'")
     from tests.methods import torch_moco
 
     monkeypatch.setitem(resnet.BLOCKS, 18, (1, 1, 1, 1))
-    optimized = not jax.config.read("jax_disable_most_optimizations")
+    plain = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield torch_moco
     torch.set_num_threads(threads)
-    jax.config.update("jax_disable_most_optimizations", not optimized)
+    jax.config.update("jax_disable_most_optimizations", plain)
 
 
 def small(config):

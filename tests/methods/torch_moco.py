@@ -59,7 +59,7 @@ def resnet(params, stats, images, groups):
 
 
 def vit(patch_size, heads):
-    """Dosovitskiy et al. 2020 with the fixed positions of MoCo v3; the output is the class token after the last norm."""
+    """Dosovitskiy et al. 2020 with the fixed positions of MoCo v3; the output is the normed class token."""
 
     def linear(x, p):
         return F.linear(x, p["kernel"].T, p["bias"])
