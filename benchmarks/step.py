@@ -17,6 +17,7 @@ step takes over. PyTorch has channels last, and bfloat16, the default on a GPU, 
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -37,7 +38,6 @@ from ssl_jax.train import experiment, optim, startup, state, step
 
 EXAMPLES = 50_000  # of the data set that the schedules are made for
 REST = 0.05  # seconds between two turns, in which the threads of one side go to sleep
-MEBIBYTE = 2.0**20
 COLUMNS = {  # heading: (key, format)
     "batch": ("batch_size", "d"), "step ms": ("step_ms", ".1f"), "examples/s": ("step_examples_per_second", ".1f"),
     "views/s": ("step_views_per_second", ".1f"), "augment ms": ("augment_ms", ".2f"),
@@ -71,7 +71,8 @@ ON_CPU = ["simclr_r18", "moco_v3_vit_ti", "moco_r18"]
 
 FLAGS = flags.FLAGS
 if __name__ == "__main__":
-    flags.DEFINE_list("cases", None, f"Of {', '.join(CASES)}; default on a CPU: {', '.join(ON_CPU)}; on a GPU: all.")
+    flags.DEFINE_list("cases", [], f"Of {', '.join(CASES)}; default on a CPU: {', '.join(ON_CPU)}; on a GPU: all.")
+    flags.register_validator("cases", lambda names: set(names) <= CASES.keys(), "there is no such case; see --help")
     flags.DEFINE_integer("batch_size", None, "Images in a batch; default: sized for the machine.")
     flags.DEFINE_integer("rounds", None, "Times that everything takes its turn; default: 5 on a CPU, 10 on a GPU.")
     flags.DEFINE_integer("repeats", None, "Steps in a turn; default: 1 on a CPU, 10 on a GPU.")
@@ -82,14 +83,13 @@ if __name__ == "__main__":
 
 
 def recipe(case: Case, batch_size: int, dtype: str, changes=()):
-    """The config of a case; `changes` are "key=value"."""
+    """The config of a case; `changes` are "key=value", with a value of Python or a bare word."""
     config = recipes.config_module(recipes.CONFIGS / f"{case.method}.py").get_config(case.recipe)
     config.train.batch_size, config.compute_dtype, config.parallel.devices = batch_size, dtype, 1
-    for key, text in (change.split("=", 1) for change in changes):
-        try:
-            config.update_from_flattened_dict({key: ast.literal_eval(text)})
-        except (ValueError, SyntaxError):  # a bare word
-            config.update_from_flattened_dict({key: text})
+    for key, value in (change.split("=", 1) for change in changes):
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        config.update_from_flattened_dict({key: value})
     return config
 
 
@@ -106,29 +106,21 @@ def images(config, classes: int) -> dict[str, np.ndarray]:
 
 
 def measure(config, batch, *, classes: int, rounds: int, repeats: int, other=None, whole: bool = True) -> dict:
-    """The figures of one recipe.
+    """The figures of a recipe on a batch of the pipeline; `whole=False`: of its augmentation alone.
 
-    Args:
-      config: the whole config.
-      batch: a batch of the pipeline, numpy arrays.
-      classes: that the online probe tells apart.
-      rounds: turns of everything.
-      repeats: steps in a turn.
-      other: `(config, params, views, learning_rate) -> torch_models.Step`, or None.
-      whole: whether to measure more than the augmentation.
+    `classes` are those of the online probe; `other` makes a `torch_models.Step`, or is None.
     """
     method, b, rows = methods.build(config), config.train.batch_size, jax.device_put(batch)
     make_views = jax.jit(lambda rows: step.views_of_step(method, jax.random.key(1), 0, rows)[1])
-    calls = {"augment": lambda n: jax.block_until_ready([make_views(rows) for _ in range(n)])}
-    said = {"batch_size": b, "image_size": config.augment.size}
+    calls, said = {"augment": repeating(make_views, rows)}, {"batch_size": b, "image_size": config.augment.size}
     if whole:
         calls["step"], known = whole_step(config, batch, classes)
         said |= known
+
         views, config = make_views(rows), config.copy_and_resolve_references()
         config.optim.name = {"lars": "sgd"}.get(config.optim.name, config.optim.name)
         network, first, learning_rate = network_step(config, views)
-        calls["network"] = stepping(network, first, views)
-        said["network_optimizer"] = config.optim.name
+        calls["network"], said["network_optimizer"] = stepping(network, first, views), config.optim.name
         if other is not None:
             pair = [np.asarray(views[f"view_{i}"]) for i in (0, 1)]
             calls["torch"] = other(config, jax.device_get(first.params), pair, learning_rate)
@@ -151,9 +143,8 @@ def network_step(config, views):
     method = dataclasses.replace(methods.build(config), views=lambda key, example: example)
     params, _ = jax.eval_shape(method.init, jax.random.key(0), views)
     b, steps = config.train.batch_size, experiment.run_length(config.train, EXAMPLES)
-    optimizer, learning_rate = optim.build(
-        config.optim, params, method.groups(params), batch_size=b, steps=steps, steps_per_epoch=EXAMPLES / b
-    )  # fmt: skip
+    length = {"batch_size": b, "steps": steps, "steps_per_epoch": EXAMPLES / b}
+    optimizer, learning_rate = optim.build(config.optim, params, method.groups(params), **length)
     create = jax.jit(lambda rows: state.create(method, optimizer, None, config.seed, rows, b))
     one = step.make_step(method, optimizer, learning_rate, steps=steps)
     return jax.jit(partial(one, axis_name=None), donate_argnums=0), create(views), float(learning_rate(0))
@@ -161,14 +152,22 @@ def network_step(config, views):
 
 def memory(compiled, first) -> dict:
     """The memory of a compiled step in MiB, and how much of the bytes of `first`, its state, it takes over."""
-    known, size = compiled.memory_analysis(), sum(leaf.nbytes for leaf in jax.tree.leaves(first))
-    return {
-        "argument_mib": known.argument_size_in_bytes / MEBIBYTE,
-        "temporary_mib": known.temp_size_in_bytes / MEBIBYTE,
-        "donated_mib": known.alias_size_in_bytes / MEBIBYTE,
-        "state_mib": size / MEBIBYTE,
-        "donated_share": known.alias_size_in_bytes / size,
-    }
+    known = compiled.memory_analysis()
+    sizes = {"argument": known.argument_size_in_bytes, "temporary": known.temp_size_in_bytes}
+    sizes |= {"donated": known.alias_size_in_bytes, "state": sum(leaf.nbytes for leaf in jax.tree.leaves(first))}
+    share = sizes["donated"] / sizes["state"]
+    return {f"{name}_mib": size / 2**20 for name, size in sizes.items()} | {"donated_share": share}
+
+
+def repeating(function, *arguments):
+    """`n -> result`: calls a jax function n times, and waits."""
+
+    def call(n):
+        for _ in range(n):
+            result = function(*arguments)
+        return jax.block_until_ready(result)
+
+    return call
 
 
 def stepping(compiled, first, batch):
@@ -229,8 +228,6 @@ def main(_):
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before jax starts: torch needs memory, too
     gpu, threads = jax.default_backend() == "gpu", len(os.sched_getaffinity(0))
     names = FLAGS.cases or (list(CASES) if gpu else ON_CPU)
-    if unknown := set(names) - CASES.keys():
-        raise app.UsageError(f"there is no case {', '.join(sorted(unknown))}; cases are {', '.join(CASES)}")
     dtype = FLAGS.dtype or ("bfloat16" if gpu else "float32")
     turns = {"rounds": FLAGS.rounds or (10 if gpu else 5), "repeats": FLAGS.repeats or (10 if gpu else 1)}
     other, sentence = torch_side(gpu, threads)
@@ -240,10 +237,8 @@ def main(_):
     for name in names:
         case = CASES[name]
         config = recipe(case, FLAGS.batch_size or (case.gpu_batch if gpu else case.cpu_batch), dtype, FLAGS.set)
-        results[name] = measure(
-            config, images(config, case.classes), classes=case.classes, whole=case.whole,
-            other=other if case.compared else None, **turns,
-        )  # fmt: skip
+        kind = {"classes": case.classes, "whole": case.whole, "other": other if case.compared else None}
+        results[name] = measure(config, images(config, case.classes), **kind, **turns)
         print(line(name, results[name]), flush=True)
         jax.clear_caches()
     if FLAGS.output:

@@ -136,8 +136,7 @@ class Head(nn.Sequential):
                 self.add_module(f"norm_{i}", norm)
             if not last:
                 self.add_module(f"relu_{i}", nn.ReLU(inplace=True))
-            inputs = width
-        self.output_dim = inputs
+            inputs = self.output_dim = width
 
 
 class Step:

@@ -44,6 +44,14 @@ def x64():
 
 
 @pytest.fixture
+def unoptimized():
+    """Programs that compile in a third of the time and run slower, for the length of one test."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def tiny(monkeypatch):
     """`tiny("simclr", "digits")`: a recipe of `configs/` made small enough to compile in seconds."""
     from ssl_jax.models import resnet
@@ -55,7 +63,7 @@ def tiny(monkeypatch):
         config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
         config.compute_dtype = "float32"
         config.model.depth, config.model.width = 10, 1 / 16
-        config.model.norm_groups = min(config.model.norm_groups, 2)  # of 8 rows: a norm of two values is a step function
+        config.model.norm_groups = min(config.model.norm_groups, 2)  # a norm of two values would be a step function
         config.train.batch_size = 16
         config.train.steps, config.train.epochs = 5, 0
         config.optim.warmup_steps, config.optim.warmup_epochs = 0, 0.0

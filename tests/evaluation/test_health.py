@@ -58,8 +58,13 @@ def measured(z_a, z_b, **metrics):
 
 
 DIRECTION = RNG.normal(size=(1, D))
+MOMENTUM = {"teacher_distance": 0.1, "teacher_update": 1e-3, "queue_age": 1.0, "queue_diversity": 0.98}
+WELL = {"loss": 2.0, "chance_loss": 4.55, "gradient_norm": 0.3} | MOMENTUM
 PATTERNS = {
-    "healthy": measured(HEALTHY_A, HEALTHY_B, loss=2.0, chance_loss=4.55, gradient_norm=0.3),
+    "healthy": measured(HEALTHY_A, HEALTHY_B, **WELL),
+    "frozen teacher": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_update": 0.0}),
+    "stuck queue": measured(HEALTHY_A, HEALTHY_B, **WELL | {"queue_age": 1.6}),
+    "constant keys": measured(HEALTHY_A, HEALTHY_B, **WELL | {"queue_diversity": 5e-3}),
     "collapse": measured(
         DIRECTION + 1e-4 * HEALTHY_A, DIRECTION + 1e-4 * HEALTHY_B, loss=4.3, chance_loss=4.55, gradient_norm=0.3
     ),
@@ -100,6 +105,12 @@ def test_a_constant_embedding_is_a_collapse():
     assert constant["std"] < 1e-3 and constant["in_batch_top1"] == 0
     (warning,) = [warning for _, warning in watch([constant] * 30)[0]]
     assert "complete collapse" in warning
+
+
+def test_a_teacher_without_memory_is_not_frozen():
+    """At momentum 0 it is the encoder itself, and before the first update nothing has moved."""
+    start = measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_distance": 0.0, "teacher_update": 0.0})
+    assert watch([start] * 60)[0] == []
 
 
 def test_a_run_that_starts_collapsed_and_recovers_is_healthy():

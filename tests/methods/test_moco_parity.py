@@ -22,19 +22,16 @@ CENTRED = {"predictor/norm_1/mean"}  # the mean of a linear function of what the
 
 
 @pytest.fixture
-def official(monkeypatch):
+def official(monkeypatch, unoptimized):
     """The transcription, on one thread. Ours has one residual block a stage and is not optimized, to compile soon."""
     torch = pytest.importorskip("torch", reason="needs the parity extra: pip install 'ssl_jax[parity]'")
     from tests.methods import torch_moco
 
     monkeypatch.setitem(resnet.BLOCKS, 18, (1, 1, 1, 1))
-    plain = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield torch_moco
     torch.set_num_threads(threads)
-    jax.config.update("jax_disable_most_optimizations", plain)
 
 
 def small(config):
