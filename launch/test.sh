@@ -3,9 +3,15 @@
 #
 #   bash launch/test.sh                              the whole suite
 #   bash launch/test.sh tests/losses -k nt_xent      every argument goes to pytest
+#   PARITY=1 bash launch/test.sh                     with PyTorch, too: the comparisons with it must run, not be skipped
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 source launch/setup.sh
-set_up --editable '.[test]'
+if [[ -n "${PARITY:-}" ]]; then
+  set_up --editable '.[test,parity]'
+  set -- --require_parity "$@"
+else
+  set_up --editable '.[test]'
+fi
 export JAX_PLATFORMS=cpu
 exec .venv/bin/python -m pytest "$@"

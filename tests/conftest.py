@@ -22,6 +22,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_addoption(parser):
     parser.addoption("--long_faults", action="store_true", help="repeat every fault as often as docs/reliability.md")
+    parser.addoption("--require_parity", action="store_true", help="a comparison with PyTorch that is skipped fails")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.skipped and item.get_closest_marker("parity") and item.config.getoption("--require_parity"):
+        report.outcome, report.longrepr = "failed", f"{item.nodeid} was skipped: {report.longrepr[-1]}"
+    return report
 
 
 @pytest.fixture(autouse=True, scope="module")

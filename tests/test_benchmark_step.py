@@ -1,5 +1,6 @@
 """`benchmarks/step.py` on tiny recipes: what it reports, and that both sides of its comparison are the same."""
 
+import importlib.util
 import json
 from functools import partial
 
@@ -47,17 +48,19 @@ def check(said, *others):
         assert said[f"{name}_views_per_second"] == pytest.approx(2 * rate)
     assert json.loads(json.dumps(said)) == said
     row, headings = step.line("name", said), step.line("case")
-    assert len(row) == len(headings) and f"{said['batch_size']}" in row and "-" not in row.split()[:-4]
+    assert len(row) == len(headings) and f"{said['batch_size']}" in row and "-" not in row.split()[:7]
 
 
-@pytest.mark.parity
 def test_simclr_and_its_counterpart_in_torch(small):
-    torch_models = pytest.importorskip("benchmarks.torch_models", exc_type=ImportError)
-    said = measure(small("simclr", "cifar10_r18"), partial(torch_models.Step, device="cpu"))
-    check(said, "torch")
-    assert said["parameters"] == said["torch_parameters"] and said["network_optimizer"] == "sgd"
-    assert said["torch_first_loss"] == pytest.approx(said["network_first_loss"], rel=1e-4)
-    assert said["ratio"] == pytest.approx(said["network_ms"] / said["torch_ms"])
+    installed = importlib.util.find_spec("torch") is not None
+    other = partial(importlib.import_module("benchmarks.torch_models").Step, device="cpu") if installed else None
+    said = measure(small("simclr", "cifar10_r18"), other)
+    check(said, *(["torch"] if installed else []))
+    assert said["network_optimizer"] == "sgd" and said["network_first_loss"] > 0
+    if installed:
+        assert said["parameters"] == said["torch_parameters"]
+        assert said["torch_first_loss"] == pytest.approx(said["network_first_loss"], rel=1e-4)
+        assert said["ratio"] == pytest.approx(said["network_ms"] / said["torch_ms"])
 
 
 @pytest.mark.parity

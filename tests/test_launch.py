@@ -225,7 +225,17 @@ def test_test_and_ci_run_pytest_on_the_cpu(checkout):
     assert ran.returncode == 7, ran.stderr
     assert "<-m><pytest><tests/losses><-k><nt_xent>\n" in ran.stdout and "\nJAX_PLATFORMS=cpu\n" in ran.stdout
     ran = checkout.run(".ci/run")
-    assert ran.returncode == 7 and "<-m><pytest>\n" in ran.stdout
+    assert ran.returncode == 7 and "<-m><pytest><--require_parity>\n" in ran.stdout
+    assert checkout.calls()[-1].endswith("--editable .[test,parity]")
+
+
+@pytest.mark.parametrize(("options", "status", "found"), [([], 0, "skipped"), (["--require_parity"], 1, "failed")])
+def test_ci_fails_where_a_comparison_with_torch_is_skipped(options, status, found):
+    """PyTorch is made to look missing."""
+    arguments = ["tests/train/test_optim.py", "-m", "parity", "-q", "-p", "no:cacheprovider", *options]
+    code = f"import sys, pytest; sys.modules['torch'] = None; sys.exit(pytest.main({arguments}))"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == status and found in ran.stdout.splitlines()[-1], ran.stdout
 
 
 def test_pyproject_reads_requirements_and_requirements_cover_the_imports():
