@@ -31,10 +31,12 @@ def pytest_collection_modifyitems(items):
 class Lab:
     """Runs of one tiny recipe, by the command that users call."""
 
-    def start(self, directory: Path, *flags: str, devices: int = 2, limit=None, **changes) -> subprocess.Popen:
+    def start(
+        self, directory: Path, *flags: str, devices: int = 2, limit=None, recipe="simclr.py:digits", **changes
+    ) -> subprocess.Popen:
         """A process that trains in `directory`; `limit` runs in the child before the command."""
         settings = [f"--config.{name}={value}" for name, value in (TINY | changes).items()]
-        begin = ["--config=configs/simclr.py:digits", f"--workdir={directory}"]
+        begin = [f"--config=configs/{recipe}", f"--workdir={directory}"]
         double = changes.get("compute_dtype") == "float64"
         return self.command("pretrain", *begin, *settings, *flags, devices=devices, limit=limit, double=double)
 

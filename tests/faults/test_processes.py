@@ -71,6 +71,23 @@ def test_a_run_goes_on_with_other_devices_processes_and_another_mode(lab, on_eig
     close(tmp_path / "pmap", on_eight)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        ("moco.py:digits", {"method.queue_size": 48, "model.norm_groups": 2}),  # the queue has gone round in step 4
+        ("moco_v3.py:digits", {}),
+    ],
+)
+def test_momentum_encoders_go_on_in_two_processes(recipe, changes, lab, tmp_path):
+    options = EXACT | changes | {"recipe": recipe}
+    lab.run(tmp_path / "eight", devices=8, **options)
+    run_pair(lab, half_done(tmp_path / "eight", tmp_path / "pair"), devices=2, **options)
+    close(tmp_path / "pair", tmp_path / "eight")
+    drifts = [[row.get("key_drift") for row in rows(tmp_path / run)] for run in ("pair", "eight")]
+    assert drifts[0] == pytest.approx(drifts[1], rel=1e-6)
+    assert (drifts[0][-2] is not None) == (recipe == "moco.py:digits")  # the last row is an event
+
+
 def test_strict_mode_goes_on_bit_for_bit_on_two_processes(lab, tmp_path):
     lab.run(tmp_path / "eight", devices=8, **STRICT)
     run_pair(lab, half_done(tmp_path / "eight", tmp_path / "pair"), devices=2, **STRICT)

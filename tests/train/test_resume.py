@@ -2,7 +2,9 @@
 
 import shutil
 
-from ssl_jax import monitor
+import pytest
+
+from ssl_jax import methods, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
 from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termination
@@ -10,8 +12,11 @@ from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termin
 STEPS = 20
 
 
-def test_resuming_at_any_step_changes_no_bit(tiny, tmp_path):
-    config = tiny()
+@pytest.mark.parametrize("name", methods.names())
+def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
+    config = tiny(name)
+    if name == "moco":
+        config.method.queue_size = 48  # goes round three times in an epoch and a half
     config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, 1, 2
     source = sources.load("digits", "train")
     _, source = sources.hold_out(source, 200, seed=0)  # 12.5 batches: the run is in its second epoch at step 13
@@ -33,7 +38,7 @@ def test_resuming_at_any_step_changes_no_bit(tiny, tmp_path):
         return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
 
     whole, lines = train(tmp_path / "whole")
-    for step in range(1, STEPS):
+    for step in range(1, STEPS) if name == "simclr" else (1, 2, 7, 13, 19):
         directory = tmp_path / f"from_{step}"
         shutil.copytree(tmp_path / "whole", directory)
         for later in range(step + 1, STEPS + 1):
