@@ -8,9 +8,10 @@ in percent: linear probe on ImageNet's validation set (the README's pretrained m
 and 67.5), for the demo its kNN (k = 200) on the test set, of the 128 numbers after the projector
 (`python -m ssl_jax.evaluate --layer=projection --protocols=knn`).
 
-Where these recipes differ from the code: its running statistics are those of GPU 0, here the mean over the groups; the
-demo counts epochs from 1, so that its cosine is an epoch ahead; the demo's groups of queries are every eighth row, here
-contiguous; Pillow's blur is three box blurs, here a Gaussian.
+Where these recipes differ from the code: its running statistics are those of GPU 0, here the mean over the groups; it
+drops the last, smaller batch of an epoch, here batches run on into the next one; Pillow's blur is three box blurs, here
+a Gaussian. The demo counts epochs from 1, so that its cosine is an epoch ahead; its groups of queries are every eighth
+row, here contiguous; its first convolution starts as PyTorch's default has it, here as torchvision's others.
 
 | recipe                | paper, section          | published         | hardware of the published run |
 |-----------------------|-------------------------|-------------------|-------------------------------|
@@ -192,6 +193,8 @@ def cifar10_cpu() -> ConfigDict:
     config.train.log_every = 20
     config.train.eval_every = 390
     config.train.checkpoint_every = 200
+    for name in ("momentum", "boundaries", "decay_factor"):
+        del config.optim[name]
     config.optim.name = "adamw"
     config.optim.learning_rate = 0.004
     config.optim.scaling = "none"

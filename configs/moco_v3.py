@@ -6,8 +6,8 @@ Paper: Chen, Xie and He 2021, arXiv 2104.02057. Official code: facebookresearch/
 are its CONFIG.md, in which ResNets run at temperature 1.0 and transformers at 0.2. Published numbers are linear-probe
 top-1 in percent on ImageNet's validation set. There is no published recipe for CIFAR-10: those here are ours.
 
-Where these recipes differ from the code: bfloat16 in place of float16 with loss scaling; Pillow's blur is three box
-blurs, here a Gaussian.
+Where these recipes differ from the code: bfloat16 in place of float16 with loss scaling; it drops the last, smaller
+batch of an epoch, here batches run on into the next one; Pillow's blur is three box blurs, here a Gaussian.
 
 | recipe             | paper, section          | published | hardware of the published run  |
 |--------------------|-------------------------|-----------|--------------------------------|
@@ -139,20 +139,20 @@ def imagenet_vit(size: str = "small") -> ConfigDict:
     config = imagenet_r50(epochs=300)
     config.method.temperature = 0.2
     projector, predictor = head((4096, 4096), "all_unscaled"), head((4096,), "all_unscaled")
-    config.model = vit(size, patch_size=16, projector=projector, predictor=predictor)
+    config.model = vit(size, patch_size=16, heads=12, projector=projector, predictor=predictor)
     config.augment.crop_scale = (0.08, 1.0)
     config.optim = adamw(learning_rate=1.5e-4, weight_decay=0.1)
     config.optim.warmup_epochs = 40.0
     return config
 
 
-def vit(size: str, *, patch_size: int, projector: ConfigDict, predictor: ConfigDict) -> ConfigDict:
-    """A vision transformer as in the official code: fixed positions, class token, 12 heads at any size."""
+def vit(size: str, *, patch_size: int, heads: int, projector: ConfigDict, predictor: ConfigDict) -> ConfigDict:
+    """A vision transformer as in the official code: fixed positions, class token; 12 heads in small and base."""
     model = ConfigDict()
     model.name = "vit"
     model.size = size  # "tiny", "small", "base", "large" or "huge"
     model.patch_size = patch_size
-    model.heads = 12  # 0: those usual for the size
+    model.heads = heads  # 0: those usual for the size
     model.positions = "sincos_moco_v3"  # or "sincos_mae", "learned"
     model.class_token = True
     model.pool = "class"  # or "mean"
@@ -184,7 +184,7 @@ def cifar10_vit_ti() -> ConfigDict:
     """ViT-Ti/4 on CIFAR-10 for one GPU: batch 512, 200 epochs."""
     config = imagenet_vit()
     projector, predictor = head((1024, 1024), "all_unscaled"), head((1024,), "all_unscaled")
-    config.model = vit("tiny", patch_size=4, projector=projector, predictor=predictor)
+    config.model = vit("tiny", patch_size=4, heads=0, projector=projector, predictor=predictor)
     small_images(config, 32)
     config.train.batch_size = 512
     config.train.epochs = 200

@@ -25,6 +25,17 @@ CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
 MOST_PIXELS = 2**32  # bytes of the training set's pixels as float32; beyond it the baseline of raw pixels is left out
 
 
+def calibration_rows(examples: int, config) -> int:
+    """The rows of a batch that settles statistics: a multiple of the groups of batch norm."""
+    groups = config.model.get("norm_groups", 1)
+    rows = min(max(CALIBRATION_ROWS, groups), examples)
+    if rows < groups:
+        raise ValueError(
+            f"The training split has {examples} rows, fewer than config.model.norm_groups={groups}; give more data"
+        )
+    return rows - rows % groups
+
+
 def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
     """The encoder before its first step, its batch statistics settled on training batches."""
     method, key = methods.build(config), jax.random.key(config.seed)
@@ -57,7 +68,7 @@ def evaluate(
         raise ValueError(f"{spec} has no labels, which probes need; give labelled data: --data or config.eval.source")
 
     encoder = load_encoder(directory, layer, checkpoint)
-    batches = pipeline.Batches(train, batch_size=min(CALIBRATION_ROWS, len(train)), seed=config.seed)
+    batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
     kinds = {"random": untrained(encoder, config, batches).rows, "encoder": encoder.rows}
     pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
     if pixels <= MOST_PIXELS:

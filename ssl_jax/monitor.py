@@ -49,8 +49,10 @@ def recall(run: Experiment, batches: Batches) -> Callable[[TrainState, Terminati
         key, viewed = views_of_step(run.method, run_key, step, batch)
         return run.method.recall(params, state, viewed, key)
 
+    step_to_recall = jax.jit(run.method.recall_step)
+
     def look(state, termination):
-        then = int(state.step) - run.method.recall_steps
+        then = int(step_to_recall(state.method))
         if then < 0:
             return {}
         found = signals(state.params, state.method, state.key, np.int32(then), run.parallel.shard(batches[then]))

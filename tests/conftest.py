@@ -96,3 +96,30 @@ def tiny_batch():
         }
 
     return make
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """`poison(2, 3)`: the loss and all gradients of these steps, counted from 1, are nan."""
+    import dataclasses
+
+    import jax.numpy as jnp
+
+    from ssl_jax import methods
+
+    build = methods.build
+
+    def poison(*steps):
+        def build_poisoned(config):
+            method = build(config)
+
+            def objective(params, outputs, state, progress, axis_name):
+                loss, state, metrics = method.objective(params, outputs, state, progress, axis_name)
+                bad = jnp.isin(progress.step + 1, jnp.array(steps, jnp.int32))
+                return loss * jnp.where(bad, jnp.nan, 1.0).astype(loss.dtype), state, metrics
+
+            return dataclasses.replace(method, objective=objective)
+
+        monkeypatch.setattr(methods, "build", build_poisoned)
+
+    return poison

@@ -63,9 +63,9 @@ class Method:
       signals: `(params, outputs, state, progress) -> dict of scalars`. Health signals of the method's own, such as
         those of a queue, from `state` before the step; at logged steps alone, local, without communication.
       recall: `(params, state, batch, key) -> dict of scalars`, or None. Signals that need an earlier batch again, such
-        as how far queued keys have drifted: `batch` is the global batch of `recall_steps` steps ago as `views` made it
+        as how far queued keys have drifted: `batch` is the global batch of step `recall_step(state)` as `views` made it
         then, `key` the key of that step; called between steps, where kNN is.
-      recall_steps: how many steps ago; 1 is the last step.
+      recall_step: `state -> step`, -1 where there is nothing to recall yet.
       groups: `params -> tree of names`; the names index `config.optim.groups`.
       negatives: `global batch size -> number of negatives of one anchor`, for the start-up line.
     """
@@ -79,7 +79,7 @@ class Method:
     adopt: Callable = lambda params, state: state
     signals: Callable = lambda params, outputs, state, progress: {}
     recall: Callable | None = None
-    recall_steps: int = 1
+    recall_step: Callable | None = None
     groups: Callable = matrices_and_vectors
     negatives: Callable[[int], int] = lambda batch_size: 0
 

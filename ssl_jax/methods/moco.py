@@ -29,10 +29,10 @@ def build(config) -> Method:
       ValueError: the queue does not hold a whole number of batches.
     """
     make = networks.make_networks(config, "projector")
-    momentum_at = momentum.schedule(config)
+    after_update, teacher_signals = momentum.build(config)
     method, batch_size = config.method, config.train.batch_size
     temperature, symmetric, block_size = method.temperature, method.symmetric, method.block_size
-    queue_size, groups, shuffle = method.queue_size, config.model.norm_groups, method.shuffle_norm
+    queue_size, groups, shuffle = method.queue_size, networks.norm_groups(config), method.shuffle_norm
     dtype = parts.wide_dtype(config)
     keys_a_step = batch_size * (2 if symmetric else 1)
     if queue_size < keys_a_step or queue_size % keys_a_step:
@@ -49,11 +49,9 @@ def build(config) -> Method:
         queue = jax.random.normal(queue_key, (queue_size, config.model.projector.output_dim), dtype)
         return params, {
             "batch_stats": stats,
-            "teacher": params,
-            "teacher_stats": stats,
-            "teacher_update": jnp.zeros((), dtype),
+            **momentum.begin(params, stats, params, dtype),
             "queue": _unit(queue),
-            "queue_step": jnp.zeros(queue_size, jnp.int32),  # when each key came in; 0 for the random ones, too
+            "queue_step": jnp.full(queue_size, -1, jnp.int32),  # when each key came in; -1: random, from the start
             "queue_pointer": jnp.zeros((), jnp.int32),
         }
 
@@ -104,11 +102,6 @@ def build(config) -> Method:
         chance = (2 if symmetric else 1) * math.log(queue_size + 1)
         return loss, state, {"chance_loss": jnp.asarray(chance, loss.dtype)}
 
-    def after_update(params, state, progress):
-        # The official code updates the teacher at the start of the next step, from the same parameters.
-        teacher, change = momentum.follow(state["teacher"], params, momentum_at(progress.step + 1, progress.steps))
-        return params, state | {"teacher": teacher, "teacher_update": change}
-
     def signals(params, outputs, state, progress):
         query, key, queue = _unit(outputs["z_a"]), _unit(outputs["z_b"]), state["queue"]
         best = jnp.einsum("bd,kd->bk", query, queue, precision=lax.Precision.HIGHEST).max(axis=1)
@@ -117,8 +110,7 @@ def build(config) -> Method:
             "queue_top1": jnp.mean(jnp.sum(query * key, axis=1) > best),
             "queue_diversity": 1 - (total - queue_size) / (queue_size * (queue_size - 1)),
             "queue_age": jnp.asarray(progress.step - state["queue_step"].min(), dtype) / turn,
-            "teacher_distance": momentum.distance(params, state["teacher"]),
-            "teacher_update": state["teacher_update"],
+            **teacher_signals(params, outputs, state, progress),
         }
 
     def recall(params, state, batch, key):
@@ -138,7 +130,7 @@ def build(config) -> Method:
         adopt=momentum.adopt,
         signals=signals,
         recall=recall,
-        recall_steps=turn,
+        recall_step=lambda state: state["queue_step"][state["queue_pointer"]],
         negatives=lambda batch_size: queue_size,
     )
 

@@ -15,6 +15,8 @@ from ssl_jax import collectives, losses
 from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
 
+FOLLOWED = ("encoder", "projector")  # by the momentum encoder; the predictor has no teacher
+
 
 def build(config) -> Method:
     """MoCo v3 from `config.model`, `config.augment` and `config.method`.
@@ -23,18 +25,13 @@ def build(config) -> Method:
     the parameter group "patch_projection", to be frozen by `config.optim.groups.patch_projection.frozen_steps = -1`.
     """
     make = networks.make_networks(config, "projector", "predictor")
-    momentum_at = momentum.schedule(config)
+    after_update, signals = momentum.build(config)
     temperature, block_size = config.method.temperature, config.method.block_size
     dtype = parts.wide_dtype(config)
 
     def init(key, batch):
         params, stats = networks.init(make(), key, batch["view_0"])
-        return params, {
-            "batch_stats": stats,
-            "teacher": _without_predictor(params),
-            "teacher_stats": _without_predictor(stats),
-            "teacher_update": jnp.zeros((), dtype),
-        }
+        return params, {"batch_stats": stats, **momentum.begin(params, stats, FOLLOWED, dtype)}
 
     def embed(params, state, batch, key, progress, axis_name):
         online, index = make(axis_name), batch["index"]
@@ -45,9 +42,8 @@ def build(config) -> Method:
             out, stats = networks.forward(online, params, stats, images, keys=random[0])
             queries.append(out["predictor"])
             outputs.setdefault("features", out["encoder"])
-            out, teacher_stats = networks.forward(
-                _without_predictor(online), state["teacher"], teacher_stats, images, keys=random[1]
-            )
+            followed = {name: online[name] for name in FOLLOWED}
+            out, teacher_stats = networks.forward(followed, state["teacher"], teacher_stats, images, keys=random[1])
             keys.append(lax.stop_gradient(out["projector"]))
         outputs |= {"z_a": queries[0], "z_b": keys[1], "query_1": queries[1], "key_0": keys[0]}
         return outputs, {**state, "batch_stats": stats, "teacher_stats": teacher_stats}
@@ -61,19 +57,6 @@ def build(config) -> Method:
         chance = 2 * math.log(len(outputs["z_a"]) * collectives.axis_size(axis_name))
         scale = 2 * temperature  # so that the gradient does not grow as the temperature falls
         return scale * loss, state, {"chance_loss": jnp.asarray(scale * chance, loss.dtype)}
-
-    def after_update(params, state, progress):
-        # The official code updates the teacher at the start of the next step, with that step's momentum.
-        teacher, change = momentum.follow(
-            state["teacher"], _without_predictor(params), momentum_at(progress.step + 1, progress.steps)
-        )
-        return params, state | {"teacher": teacher, "teacher_update": change}
-
-    def signals(params, outputs, state, progress):
-        return {
-            "teacher_distance": momentum.distance(_without_predictor(params), state["teacher"]),
-            "teacher_update": state["teacher_update"],
-        }
 
     def groups(params):
         names = matrices_and_vectors(params)
@@ -94,7 +77,3 @@ def build(config) -> Method:
         groups=groups,
         negatives=lambda batch_size: batch_size - 1,
     )
-
-
-def _without_predictor(networks: dict) -> dict:
-    return {name: network for name, network in networks.items() if name != "predictor"}

@@ -8,6 +8,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.methods.parts import compute_dtype
@@ -28,6 +29,9 @@ DENSE_INITS = {
         ),
     },
 }
+VIT_KEYS = (
+    "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
+)  # fmt: skip
 NORMS = ("none", "hidden", "all", "all_unscaled")
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 
@@ -39,7 +43,7 @@ def make_networks(config, *heads: str):
       ValueError: an unknown name of a model, size, initialisation or place of norms, or groups that do not share the
         batch evenly.
     """
-    batch, groups = config.train.batch_size, config.model.norm_groups
+    batch, groups = config.train.batch_size, norm_groups(config)
     if not 1 <= groups <= batch or batch % groups:
         raise ValueError(
             f"config.model.norm_groups is {groups} and config.train.batch_size {batch}; expected groups that share the "
@@ -58,6 +62,11 @@ def make_networks(config, *heads: str):
         return {name: maker(norm) for name, maker in makers.items()}
 
     return make
+
+
+def norm_groups(config) -> int:
+    """`config.model.norm_groups`, groups of the global batch with batch statistics of their own; 1 if left out."""
+    return config.model.get("norm_groups", 1)
 
 
 def init(networks: dict, key, images) -> tuple[dict, dict]:
@@ -99,7 +108,10 @@ def example_keys(key, index, view: int):
 
 
 def encode(make, prepare):
-    """`Method.encode`; `layer` is None for the encoder's output, "projection" for the projector's, or its own layer."""
+    """`Method.encode`; `layer` is None for the encoder's output, "projection" for the projector's, or an inner one.
+
+    The map of an inner layer is averaged over its places.
+    """
 
     def run(params, state, inputs, layer=None):
         networks = make()
@@ -108,16 +120,19 @@ def encode(make, prepare):
             variables = {"params": params[name], "batch_stats": state["batch_stats"][name]}
             return networks[name].apply(variables, x, train=False, **options)
 
-        if layer != "projection":
-            return apply("encoder", prepare(inputs), layer=layer)
-        return apply("projector", apply("encoder", prepare(inputs)))
+        if layer == "projection":
+            return apply("projector", apply("encoder", prepare(inputs)))
+        features = apply("encoder", prepare(inputs), layer=layer)
+        if features.ndim == 4:  # the map of an inner layer
+            features = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
+        return features
 
     return run
 
 
 def _resnet(config):
     model = config.model
-    kernel_init = _choice(CONV_INITS, model.init, "config.model.init")
+    kernel_init = _choice(CONV_INITS, model.get("init", "tensorflow"), "config.model.init")
     return lambda norm: ResNet(
         depth=model.depth, width=model.width, stem=model.stem, zero_init_residual=model.zero_init_residual,
         norm=norm, kernel_init=kernel_init, dtype=compute_dtype(config),
@@ -126,6 +141,12 @@ def _resnet(config):
 
 def _vit(config):
     model = config.model
+    missing = [name for name in VIT_KEYS if name not in model]
+    if missing:
+        raise ValueError(
+            f"config.model.name is 'vit', but config.model has no {', '.join(missing)}; start from a recipe of a "
+            "vision transformer, such as configs/moco_v3.py:imagenet_vits"
+        )
     size = _choice(SIZES, model.size, "config.model.size")
     size = size | ({"heads": model.heads} if model.heads else {})
     return lambda norm: ViT(
@@ -145,12 +166,12 @@ def _head(config, name):
     head = config.model[name]
     if head.norm not in NORMS:
         raise ValueError(f"config.model.{name}.norm is {head.norm!r}; expected one of {', '.join(NORMS)}")
-    inits = _choice(DENSE_INITS, head.init, f"config.model.{name}.init")
+    inits = _choice(DENSE_INITS, head.get("init", "tensorflow"), f"config.model.{name}.init")
 
     def make(norm):
         last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}}.get(head.norm)
         return MLPHead(
-            hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.bias,
+            hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.get("bias", True),
             norm=None if head.norm == "none" else norm,
             output_norm=None if last is None else partial(norm, **last),
             dtype=compute_dtype(config), **inits,

@@ -19,7 +19,7 @@ def build(config) -> Method:
     """SimCLR from `config.model`, `config.augment` and `config.method` (`temperature`, `loss_scale`, `block_size`)."""
     make = networks.make_networks(config, "projector")
     temperature, loss_scale = config.method.temperature, config.method.loss_scale
-    block_size, norm_groups = config.method.block_size, config.model.norm_groups
+    block_size, norm_groups = config.method.block_size, networks.norm_groups(config)
 
     def init(key, batch):
         params, stats = networks.init(make(), key, batch["view_0"])

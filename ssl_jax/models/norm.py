@@ -92,8 +92,7 @@ class BatchNorm(nn.Module):
         if self.use_bias:
             offset = offset + self.param("bias", nn.initializers.zeros, channels, wide)[None]
         if members is not None:
-            gain = jnp.einsum("bg,gc->bc", members, gain, precision=lax.Precision.HIGHEST)
-            offset = jnp.einsum("bg,gc->bc", members, offset, precision=lax.Precision.HIGHEST)
+            gain, offset = (jnp.sum(members[:, :, None] * values, axis=1) for values in (gain[None], offset[None]))
         return (x * _per_row(gain, x.ndim) + _per_row(offset, x.ndim)).astype(dtype)
 
     def _members(self, x, group_ids):

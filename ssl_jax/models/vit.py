@@ -153,7 +153,9 @@ class ViT(nn.Module):
         for name, known in options.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"ViT was given {name} {value!r} and expects one of {list(known)}; choose one.")
-        if self.width % self.heads:
+        if self.patch_size < 1:
+            raise ValueError(f"ViT was given patch_size {self.patch_size} and expects at least 1; 16 is usual.")
+        if self.heads < 1 or self.width % self.heads:
             raise ValueError(
                 f"ViT was given width {self.width} and expects a multiple of heads={self.heads}; change one of them."
             )

@@ -36,8 +36,6 @@ def linear(start: float, end: float, steps: int) -> Schedule:
 def cosine(start: float, end: float, steps: int) -> Schedule:
     """From `start` to `end` along half a cosine: `end + (start - end) (1 + cos(pi k / steps)) / 2`, then `end`.
 
-    With `end=1` it is the momentum of BYOL and MoCo v3, `1 - (1 - start) (1 + cos(pi k / K)) / 2`.
-
     >>> round(float(cosine(0.99, 1.0, 100)(50)), 6)
     0.995
 

@@ -59,7 +59,7 @@ def test_the_queue_is_a_ring_of_the_last_batches(moco, batches):
     assert int(last.method["queue_pointer"]) == 5 % turn * BATCH
     np.testing.assert_array_equal(last.method["queue_step"], np.repeat([3, 4, 2], BATCH))
     # In turns of the queue: the oldest key is one turn old from the moment that the queue has filled up.
-    np.testing.assert_allclose([row["queue_age"] for row in rows], [0, 1 / 3, 2 / 3, 1, 1], rtol=1e-6)
+    np.testing.assert_allclose([row["queue_age"] for row in rows], [1 / 3, 2 / 3, 1, 1, 1], rtol=1e-6)
 
 
 def by_hand(config, batch):
@@ -96,7 +96,7 @@ def test_the_loss_knows_the_queue_as_it_was_before_the_batch(moco, batches, symm
         expected, came = expected + cross_entropy(q_1, k_0, queue, t), np.concatenate([k_0, k_1])
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(after["queue"][: len(came)], came, atol=1e-6)
-    assert np.all(after["queue_step"][: len(came)] == 7) and not np.any(after["queue_step"][len(came) :])
+    assert np.all(after["queue_step"][: len(came)] == 7) and np.all(after["queue_step"][len(came) :] == -1)
     assert float(metrics["chance_loss"]) == pytest.approx((1 + symmetric) * np.log(65), rel=1e-6)
 
 
@@ -173,6 +173,15 @@ def test_drift_is_nought_for_a_frozen_teacher_and_grows_as_it_moves(moco, batche
     assert abs(drift[1.0]) < 1e-5 < 1e-4 < drift[0.9] < drift[0.0]
 
 
+def test_drift_recalls_the_right_batch_after_a_skipped_step(moco, batches, poison):
+    poison(2)
+    config = moco(momentum=1.0)
+    config.train.on_nonfinite = "skip"
+    run, state, _, _ = train(config, batches, 5)
+    assert int(state.method["queue_pointer"]) == 4 % 3 * BATCH
+    assert abs(monitor.recall(run, Past(batches))(state, termination.Termination())["key_drift"]) < 1e-5
+
+
 def test_drift_does_not_depend_on_the_devices(moco, batches, x64):
     found = []
     for devices in (1, 4):
@@ -184,6 +193,16 @@ def test_drift_does_not_depend_on_the_devices(moco, batches, x64):
             state, _ = run.step(state, run.parallel.place(batches(step)))
         found.append(monitor.recall(run, Past(batches))(state, termination.Termination())["key_drift"])
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1e-6
+
+
+def test_layers_are_features(moco, batches):
+    config = moco()
+    run = experiment.build(config, batches(0), examples=1437)
+    inputs = {"image": jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.uint8)}
+    for layer, width in ((None, 32), ("projection", 128), ("stage_2", 8)):
+        found = jax.eval_shape(lambda *a, layer=layer: run.method.encode(*a, layer=layer),
+                               run.abstract.params, run.abstract.method, inputs)  # fmt: skip
+        assert found.shape == (4, width) and found.dtype == jnp.float32
 
 
 def test_half_precision_is_for_the_networks_alone(moco, batches):
@@ -217,6 +236,7 @@ def test_parameters_of_another_run_become_the_teacher_too(moco, batches):
         ({"model.init": "he"}, "config.model.init is 'he'; expected one of tensorflow, torch"),
         ({"model.projector.norm": "some"}, "projector.norm is 'some'; expected one of none, hidden, all"),
         ({"model.name": "alexnet"}, "config.model.name is 'alexnet'; expected 'resnet' or 'vit'"),
+        ({"model.name": "vit"}, "config.model has no size, heads, .*; start from a recipe of a vision"),
     ],
 )
 def test_wrong_use_gets_one_sentence(moco, change, message):

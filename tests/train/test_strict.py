@@ -39,6 +39,15 @@ def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(tiny, tiny_batch
             assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), (devices, jax.tree_util.keystr(path))
 
 
+def test_queue_teacher_and_groups_are_the_same_bit_for_bit(tiny, tiny_batch):
+    config, batch = tiny("moco"), tiny_batch()
+    config.method.queue_size, config.method.momentum = 48, 0.9
+    reference = train(config, batch, 4)
+    found = train(config, batch, 1)
+    for (path, a), b in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(reference), strict=True):
+        assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), jax.tree_util.keystr(path)
+
+
 def test_strict_steps_are_those_of_the_plain_mode(tiny, tiny_batch, x64):
     config, batch = tiny(), tiny_batch()
     config.compute_dtype, config.optim.name = "float64", "sgd"
