@@ -6,6 +6,7 @@
 per device and compiles, without training. Exit status: 0 finished or saved after SIGTERM, 1 refused or not finite.
 """
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -52,6 +53,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                 state = restore.start_from(
                     Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
+        run = compiled_together(run, state, batches[0])
         with metrics.Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
@@ -65,6 +67,18 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     if outcome == "finished" and asked.requested():
         raise termination.Terminated  # it came after the last step
     return outcome
+
+
+def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
+    """The run with a step that all processes have compiled: the first collective waits 30 s at most for the slowest.
+
+    One process compiles at its first step; strict mode compiles its many programs one by one.
+    """
+    if jax.process_count() == 1 or run.parallel.blocks:
+        return run
+    step = run.step.lower(state, run.parallel.place(batch)).compile()
+    wait_for_first("compiled")
+    return dataclasses.replace(run, step=step)
 
 
 def labelled(config) -> bool:

@@ -40,7 +40,8 @@ def close(directory, reference, tolerance=1e-9):
     a, b = (restore.read(path / "checkpoints", STEPS).leaves for path in (directory, reference))
     for name in b:
         found, wanted = np.asarray(a[name], np.float64), np.asarray(b[name], np.float64)
-        assert np.abs(found - wanted).max(initial=0) <= tolerance * max(np.abs(wanted).max(initial=0), 1e-30), name
+        # 1e-15: what is zero but for rounding, as the means behind a norm without offset
+        assert np.abs(found - wanted).max(initial=0) <= max(tolerance * np.abs(wanted).max(initial=0), 1e-15), name
     for row, other in zip(rows(directory), rows(reference), strict=True):
         assert row.keys() == other.keys() and row.get("knn_top1") == other.get("knn_top1")
         assert row.get("loss", 0.0) == pytest.approx(other.get("loss", 0.0), rel=1e-6)
@@ -78,14 +79,16 @@ def test_a_run_goes_on_with_other_devices_processes_and_another_mode(lab, on_eig
         ("moco_v3.py:digits", {}),
     ],
 )
-def test_momentum_encoders_go_on_in_two_processes(recipe, changes, lab, tmp_path):
+def test_momentum_encoders_go_on_in_two_processes(recipe, changes, lab, tmp_path, monkeypatch):
+    # Two processes wait for one another for 30 s at most, which compilation may take on a busy machine.
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     options = EXACT | changes | {"recipe": recipe}
     lab.run(tmp_path / "eight", devices=8, **options)
     run_pair(lab, half_done(tmp_path / "eight", tmp_path / "pair"), devices=2, **options)
     close(tmp_path / "pair", tmp_path / "eight")
-    drifts = [[row.get("key_drift") for row in rows(tmp_path / run)] for run in ("pair", "eight")]
+    drifts = [[row["key_drift"] for row in rows(tmp_path / run) if "key_drift" in row] for run in ("pair", "eight")]
     assert drifts[0] == pytest.approx(drifts[1], rel=1e-6)
-    assert (drifts[0][-2] is not None) == (recipe == "moco.py:digits")  # the last row is an event
+    assert len(drifts[0]) == (2 if recipe == "moco.py:digits" else 0)  # the evaluations at steps 4 and 8
 
 
 def test_strict_mode_goes_on_bit_for_bit_on_two_processes(lab, tmp_path):
