@@ -20,7 +20,7 @@ row, here contiguous; its first convolution starts as PyTorch's default has it, 
 | v2_imagenet_r50_800ep | v2, table 2             | 71.1              | 8 V100                        |
 | cifar10_r18           | demo, symmetric, 200 ep | 85.3 kNN          | 1 V100                        |
 | cifar10_cpu           | none: sized for 2 cores | -                 | 2 CPU cores, minutes          |
-| digits                | none: the demo          | -                 | 2 CPU cores, minutes          |
+| digits                | none: a trial           | -                 | 2 CPU cores, minutes          |
 """
 
 import difflib
@@ -205,7 +205,7 @@ def cifar10_cpu() -> ConfigDict:
 
 
 def digits() -> ConfigDict:
-    """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
+    """A trial without a download on scikit-learn's 8 x 8 digits; cifar10_cpu is the one to see MoCo learn from."""
     config = cifar10_cpu()
     config.method.queue_size = 1024
     config.model.width = 0.5
