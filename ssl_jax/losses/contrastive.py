@@ -53,7 +53,7 @@ def nt_xent(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weigh
     """
     _check(z_a, z_b, ("z_a", "z_b"), temperature, block_size, weights, reduction)
     b = len(z_a)
-    z = _normalise(jnp.concatenate([z_a, z_b]))
+    z = normalise(jnp.concatenate([z_a, z_b]))
     row = jnp.arange(2 * b)
     offset = axis_index(axis_name) * 2 * b
     losses = _cross_entropy(
@@ -101,8 +101,8 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     _check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
     b = len(query)
     losses = _cross_entropy(
-        _normalise(query) / temperature,
-        all_gather(_normalise(key), axis_name),
+        normalise(query) / temperature,
+        all_gather(normalise(key), axis_name),
         positive=axis_index(axis_name) * b + jnp.arange(b),
         excluded=None,
         weights=None if weights is None else all_gather(weights, axis_name),
@@ -151,7 +151,7 @@ def queue_info_nce(
             f"queue has shape {jnp.shape(queue)} and query has shape {jnp.shape(query)}, but queue must be [K, D] with "
             "the D of the queries: pass one earlier key a row."
         )
-    query, key, queue = (_normalise(x) for x in (query, key, queue))
+    query, key, queue = (normalise(x) for x in (query, key, queue))
 
     def cross_entropy(row):
         anchor, positive = row
@@ -194,7 +194,7 @@ def _by_blocks(loss, rows, block_size):
     return lax.map(jax.checkpoint(loss), rows, batch_size=block_size)
 
 
-def _normalise(x):
+def normalise(x):
     """Rows of unit length in at least float32; a zero row stays zero, with finite gradient."""
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives, losses
+from ssl_jax.losses.contrastive import normalise
 from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method
 from ssl_jax.models.norm import shuffled_groups
@@ -50,7 +51,7 @@ def build(config) -> Method:
         return params, {
             "batch_stats": stats,
             **momentum.begin(params, stats, params, dtype),
-            "queue": _unit(queue),
+            "queue": normalise(queue),
             "queue_step": jnp.full(queue_size, -1, jnp.int32),  # when each key came in; -1: random, from the start
             "queue_pointer": jnp.zeros((), jnp.int32),
         }
@@ -91,7 +92,7 @@ def build(config) -> Method:
             loss = loss + contrast(outputs["query_1"], outputs["key_0"])
             new = [outputs["key_0"], outputs["z_b"]]
         # Only now, so that the batch's own keys are no negatives.
-        new = jnp.concatenate([collectives.all_gather(_unit(keys.astype(dtype)), axis_name) for keys in new])
+        new = jnp.concatenate([collectives.all_gather(normalise(keys), axis_name) for keys in new])
         start = state["queue_pointer"]
         came = jnp.full(len(new), progress.step, jnp.int32)
         state = state | {
@@ -103,7 +104,7 @@ def build(config) -> Method:
         return loss, state, {"chance_loss": jnp.asarray(chance, loss.dtype)}
 
     def signals(params, outputs, state, progress):
-        query, key, queue = _unit(outputs["z_a"]), _unit(outputs["z_b"]), state["queue"]
+        query, key, queue = normalise(outputs["z_a"]), normalise(outputs["z_b"]), state["queue"]
         best = jnp.einsum("bd,kd->bk", query, queue, precision=lax.Precision.HIGHEST).max(axis=1)
         total = jnp.sum(jnp.square(jnp.sum(queue, axis=0)))
         return {
@@ -118,7 +119,7 @@ def build(config) -> Method:
         again, _ = keys(state["teacher"], state["teacher_stats"], batch, 1, key, None)
         start = state["queue_pointer"] + (batch_size if symmetric else 0)  # the keys of view 0 come first
         queued = lax.dynamic_slice_in_dim(state["queue"], start, batch_size)
-        return {"key_drift": 1 - jnp.mean(jnp.sum(_unit(again.astype(dtype)) * queued, axis=1))}
+        return {"key_drift": 1 - jnp.mean(jnp.sum(normalise(again) * queued, axis=1))}
 
     return Method(
         init=init,
@@ -133,7 +134,3 @@ def build(config) -> Method:
         recall_step=lambda state: state["queue_step"][state["queue_pointer"]],
         negatives=lambda batch_size: queue_size,
     )
-
-
-def _unit(x):
-    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
