@@ -1,5 +1,6 @@
-"""What image methods share before the network: the computing dtype, the two views, the inputs of `encode`."""
+"""What image methods share before the network: the computing dtype, the views, the inputs of `encode`."""
 
+import itertools
 from functools import partial
 
 import jax
@@ -29,7 +30,7 @@ def two_views(config):
     `config.augment` holds the arguments of `recipes.view`; `config.augment.second`, where there is one, what the second
     view has otherwise, as in BYOL and MoCo v3.
     """
-    shared = {name: value for name, value in config.augment.items() if name not in ("name", "second")}
+    shared = {name: value for name, value in config.augment.items() if name not in ("name", "second", "local")}
     makers = partial(recipes.view, **shared), partial(recipes.view, **(shared | dict(config.augment.get("second", {}))))
     dtype = wide_dtype(config)
 
@@ -40,6 +41,37 @@ def two_views(config):
         return {"view_0": made[0], "view_1": made[1], "index": example["index"]}
 
     return views
+
+
+def multi_crop(config):
+    """The `views` of a method that also sees small crops of every image: those of `two_views`, then the local ones.
+
+    `config.augment.local`, where there is one, holds their `count` and what they have otherwise than `config.augment`,
+    such as `size` and `crop_scale`. They are `view_2`, `view_3`, ...; the two large ones are those of a run without.
+
+    Source: Caron et al. 2020 (SwAV, arXiv 2006.09882), section 3.2.
+    """
+    pair, dtype = two_views(config), wide_dtype(config)
+    local = dict(config.augment.get("local", {}))
+    if not local.get("count"):
+        return pair
+    count = local.pop("count")
+    shared = {name: value for name, value in config.augment.items() if name not in ("name", "second", "local")}
+    make = partial(recipes.view, **(shared | local))
+
+    def views(key, example):
+        image, original_size = example["image"].astype(dtype) / 255, example.get("size")
+        keys = jax.random.split(jax.random.fold_in(key, 2), count)  # 2: `split(key)` may be `fold_in` of 0 and 1
+        made = jax.vmap(lambda key: make(key, image, original_size=original_size))(keys)
+        return pair(key, example) | {f"view_{2 + i}": made[i] for i in range(count)}
+
+    return views
+
+
+def resolutions(batch) -> list[list[int]]:
+    """The numbers of the views in runs of one size, each for one forward pass: `[[0, 1], [2, 3, 4, 5]]`."""
+    numbers = range(sum(name.startswith("view_") for name in batch))
+    return [list(run) for _, run in itertools.groupby(numbers, key=lambda i: batch[f"view_{i}"].shape)]
 
 
 def image_inputs(config):
