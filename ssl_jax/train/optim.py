@@ -4,11 +4,12 @@ Every optimizer is one chain, in which only the part between the bars differs be
 
     sgd     clip | + weight decay w, x factor                | momentum, x -learning rate
     lars    clip | + weight decay w, x trust ratio, x factor | momentum, x -learning rate, in the order of momentum_form
+    larc    clip | `transforms.larc`, x factor               | momentum, x -learning rate
     adam    clip | + weight decay w, adam, x factor          | x -learning rate
     adamw   clip | adam, + weight decay w, x factor          | x -learning rate
 
 with trust ratio = trust_coefficient |w| / |g + weight_decay w|, or 1 where either norm is 0. The learning rate stands
-outside the groups, so that its step count goes on while a group is frozen.
+outside of what freezes, so that its step count goes on while a group is frozen, and so does that of the weight decay.
 """
 
 import dataclasses
@@ -20,7 +21,7 @@ from typing import Any
 import jax
 import optax
 
-from ssl_jax.train import schedules
+from ssl_jax.train import schedules, transforms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,14 @@ class Group:
 
     Attributes:
       learning_rate_factor: multiplies the learning rate.
-      weight_decay: None means that of the optimizer.
-      trust_ratio: LARS only; False leaves the raw learning rate.
+      constant_learning_rate: the peak rate from the first step to the last, in place of the schedule.
+      weight_decay: None means that of the optimizer; a number stays as it is through the run.
+      trust_ratio: LARS and LARC only; False leaves the raw learning rate.
       frozen_steps: no movement and no optimizer state before this step; -1 means never.
     """
 
     learning_rate_factor: float = 1.0
+    constant_learning_rate: bool = False
     weight_decay: float | None = None
     trust_ratio: bool = True
     frozen_steps: int = 0
@@ -45,20 +48,23 @@ class Optim:
     """What `config.optim` may hold, with the value of a key that it leaves out.
 
     Attributes:
-      name: "sgd", "lars", "adam" (weight decay added to the gradient) or "adamw" (decoupled weight decay).
+      name: "sgd", "lars", "larc", "adam" (weight decay added to the gradient) or "adamw" (decoupled weight decay).
       learning_rate: the base rate, before `scaling`.
       scaling: "none", "linear" (x batch size / 256) or "sqrt" (x the square root of the batch size).
       weight_decay: coefficient of the parameters.
+      weight_decay_end: where given, the coefficient moves to it along half a cosine over the whole run (DINO).
       schedule: "cosine", "cosine_epoch" (moves once an epoch), "step" or "constant".
-      warmup_steps, warmup_epochs: length of the linear warm-up from 0; at most one of them. Epochs may be fractional;
-        the number of steps is rounded down.
+      warmup_steps, warmup_epochs: length of the linear warm-up; at most one of them. Epochs may be fractional; the
+        number of steps is rounded down.
+      start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine, not scaled.
       boundaries, decay_factor: "step" only: the epochs from which on the rate is multiplied by the factor.
-      momentum, nesterov: sgd and lars.
+      momentum, nesterov: sgd, lars and larc.
       b1, b2, eps: adam and adamw.
-      trust_coefficient: lars.
+      trust_coefficient: lars and larc.
       momentum_form: lars: "lr_inside" is v = m v + lr g, w -= v (SimCLR); "lr_outside" is v = m v + g, w -= lr v
         (BYOL, MoCo v3, Barlow Twins). They differ while the rate changes.
       clip_norm: largest global norm of the gradients that are not frozen; None or 0 means no clipping.
+      clip_per_parameter: every parameter's gradient is clipped to `clip_norm` by itself (DINO).
       groups: name -> `Group`. The group "default" always exists.
     """
 
@@ -66,9 +72,12 @@ class Optim:
     learning_rate: float = 0.03
     scaling: str = "linear"
     weight_decay: float = 0.0
+    weight_decay_end: float | None = None
     schedule: str = "cosine"
     warmup_steps: int | None = None
     warmup_epochs: float | None = None
+    start_learning_rate: float = 0.0
+    end_learning_rate: float = 0.0
     boundaries: tuple[float, ...] = ()
     decay_factor: float = 0.1
     momentum: float = 0.9
@@ -79,11 +88,12 @@ class Optim:
     trust_coefficient: float = 1e-3
     momentum_form: str = "lr_inside"
     clip_norm: float | None = None
+    clip_per_parameter: bool = False
     groups: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 _CHOICES = {
-    "name": ("sgd", "lars", "adam", "adamw"),
+    "name": ("sgd", "lars", "larc", "adam", "adamw"),
     "scaling": ("none", "linear", "sqrt"),
     "schedule": ("cosine", "cosine_epoch", "step", "constant"),
     "momentum_form": ("lr_inside", "lr_outside"),
@@ -128,19 +138,29 @@ def build(
         _check_choice(name, groups, "The parameter group (add it to config.optim.groups)")
 
     def per_group(transform) -> optax.GradientTransformation:
-        parts = {name: _frozen(transform(group), group.frozen_steps) for name, group in groups.items()}
-        return optax.partition(parts, group_names)
+        return optax.partition({name: transform(group) for name, group in groups.items()}, group_names)
 
     schedule = _schedule(optim, batch_size=batch_size, steps=steps, steps_per_epoch=steps_per_epoch)
-    chain = [per_group(lambda group: _direction(optim, group)), optax.scale_by_learning_rate(schedule)]
-    if optim.name in ("sgd", "lars"):
+    weight_decay = optim.weight_decay
+    if optim.weight_decay_end is not None:
+        weight_decay = schedules.cosine(weight_decay, optim.weight_decay_end, steps)
+    scheduled, constant = map(optax.scale_by_learning_rate, (schedule, _peak(optim, batch_size)))
+    scale = scheduled
+    if any(group.constant_learning_rate for group in groups.values()):
+        scale = per_group(lambda group: constant if group.constant_learning_rate else scheduled)
+    chain = [per_group(lambda group: _frozen(_direction(optim, group, weight_decay), group.frozen_steps)), scale]
+    if optim.name in ("sgd", "lars", "larc"):
         momentum = optax.trace(optim.momentum, optim.nesterov)
         inside = optim.name == "lars" and optim.momentum_form == "lr_inside"
         chain.insert(2 if inside else 1, momentum)
-    if optim.clip_norm:
+    if optim.clip_norm and optim.clip_per_parameter:
+        chain = [transforms.clip_each(optim.clip_norm), *chain]
+    elif optim.clip_norm:
         # The gradient of what does not move must not shrink the step of what does.
-        chain = [per_group(lambda group: optax.identity()), optax.clip_by_global_norm(optim.clip_norm), *chain]
-    return optax.chain(*chain), schedule
+        moving = per_group(lambda group: _frozen(optax.identity(), group.frozen_steps))
+        chain = [moving, optax.clip_by_global_norm(optim.clip_norm), *chain]
+    optimizer = optax.chain(*chain)
+    return transforms.counted(optimizer) if callable(weight_decay) else optimizer, schedule
 
 
 def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
@@ -152,10 +172,12 @@ def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
     return _peak(_read(Optim, config, "config.optim"), batch_size)
 
 
-def _direction(optim: Optim, group: Group) -> optax.GradientTransformation:
+def _direction(optim: Optim, group: Group, weight_decay: float | schedules.Schedule) -> optax.GradientTransformation:
     """What one group does to its gradient between clipping and momentum; the learning rate is not in it."""
-    weight_decay = optim.weight_decay if group.weight_decay is None else group.weight_decay
-    parts = [optax.add_decayed_weights(weight_decay)] if weight_decay else []
+    weight_decay = weight_decay if group.weight_decay is None else group.weight_decay
+    parts = [transforms.add_weight_decay(weight_decay)] if weight_decay else []
+    if optim.name == "larc" and group.trust_ratio:
+        parts = [transforms.larc(optim.trust_coefficient, weight_decay)]
     if optim.name == "lars" and group.trust_ratio:
         parts.append(optax.scale_by_trust_ratio(trust_coefficient=optim.trust_coefficient))
     if optim.name in ("adam", "adamw"):
@@ -181,7 +203,7 @@ def _peak(optim: Optim, batch_size: int) -> float:
 
 
 def _schedule(optim: Optim, *, batch_size: int, steps: int, steps_per_epoch: float) -> schedules.Schedule:
-    peak = _peak(optim, batch_size)
+    peak, start = _peak(optim, batch_size), optim.start_learning_rate
     if optim.warmup_steps and optim.warmup_epochs:
         raise ValueError(
             f"config.optim sets both warmup_steps ({optim.warmup_steps}) and warmup_epochs ({optim.warmup_epochs}): "
@@ -195,12 +217,14 @@ def _schedule(optim: Optim, *, batch_size: int, steps: int, steps_per_epoch: flo
             "shorten config.optim.warmup_steps or .warmup_epochs, or train longer."
         )
     if optim.schedule == "constant":
-        return schedules.constant(peak, warmup_steps=warmup_steps)
+        return schedules.constant(peak, warmup_steps=warmup_steps, start=start)
     if optim.schedule == "step":
         boundaries = [math.ceil(epoch * steps_per_epoch - 1e-6) for epoch in optim.boundaries]
-        return schedules.step_decay(peak, boundaries, optim.decay_factor, warmup_steps=warmup_steps)
+        return schedules.step_decay(peak, boundaries, optim.decay_factor, warmup_steps=warmup_steps, start=start)
     per_epoch = steps_per_epoch if optim.schedule == "cosine_epoch" else None
-    return schedules.warmup_cosine(peak, steps, warmup_steps, steps_per_epoch=per_epoch)
+    return schedules.warmup_cosine(
+        peak, steps, warmup_steps, start=start, end=optim.end_learning_rate, steps_per_epoch=per_epoch
+    )
 
 
 def _read(kind: type, config: Mapping[str, Any], where: str) -> Any:
