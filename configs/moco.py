@@ -97,6 +97,7 @@ def v1_imagenet() -> ConfigDict:
     config.train.batch_size = 256
     config.train.steps = 0
     config.train.epochs = 200
+    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
     config.train.log_every = 100
     config.train.eval_every = 50040
     config.train.checkpoint_every = 5004

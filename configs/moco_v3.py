@@ -95,6 +95,7 @@ def imagenet_r50(epochs: int = 100) -> ConfigDict:
     config.train.batch_size = 4096
     config.train.steps = 0
     config.train.epochs = epochs
+    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
     config.train.log_every = 50
     config.train.eval_every = 3120
     config.train.checkpoint_every = 1560
