@@ -1,7 +1,7 @@
 """Vision transformers with learned or fixed positions."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.models.dropout import DropPath
-from ssl_jax.models.positions import SINCOS
+from ssl_jax.models.positions import SINCOS, interpolate
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
     "tiny": dict(width=192, depth=12, heads=3),
@@ -27,12 +27,14 @@ class ViT(nn.Module):
     """Vision transformer: a linear embedding of patches, positions, pre-norm blocks, a final LayerNorm, pooling.
 
     `ViT(**SIZES["base"], patch_size=16)` is ViT-B/16. In the official MoCo v3 code (`vits.py`) ViT-S has 12 heads, not
-    the usual 6. Weights start as in MoCo v3 or in MAE. Both draw kernels from U(-a, a) with a = sqrt(6 / (in + out)),
-    the patch projection's as well; they differ in the rest:
+    the usual 6. Weights start as in MoCo v3, MAE or DINO. The first two draw kernels from U(-a, a) with
+    a = sqrt(6 / (in + out)), the patch projection's as well; they differ in the rest:
 
         "moco_v3": queries, keys and values count as three kernels [D, D]; class token N(0, 1e-6^2); biases 0.
         "mae": they count as one kernel [D, 3 D]; class token N(0, 0.02^2); biases 0 but for the patch projection's,
             U(-a, a) with a = 1 / sqrt(in), which the official code leaves at the default of torch.
+        "dino": kernels and class token N(0, 0.02^2), biases 0, but for the patch projection: both from U(-a, a) with
+            a = 1 / sqrt(in).
 
     Args:
         patch_size: side of a patch, p.
@@ -40,10 +42,11 @@ class ViT(nn.Module):
         depth: number of blocks.
         heads: of the attention; they divide `width`.
         mlp_ratio: width of the hidden layer of a block's MLP, in multiples of `width`.
-        positions: "learned", N(0, 0.02^2) at first, or fixed: "sincos_moco_v3" or "sincos_mae", 0 for the class token.
+        positions: "learned", N(0, 0.02^2) at first, those of the images that parameters are made with and interpolated
+            for others (`positions.interpolate`); or fixed: "sincos_moco_v3" or "sincos_mae", 0 for the class token.
         class_token: whether a learned token stands before the patches.
         pool: "class" (the class token) or "mean" (over the patches), both after the final norm.
-        init_scheme: "moco_v3" or "mae", as above.
+        init_scheme: "moco_v3", "mae" or "dino", as above.
         drop_path: rate of `DropPath` in the last block, growing linearly from 0 in the first one.
         attention: implementation of `jax.nn.dot_product_attention`: None, "xla" or "cudnn".
         remat: whether the backward pass computes each block again, instead of keeping its activations.
@@ -70,7 +73,8 @@ class ViT(nn.Module):
     ((2, 8), (2, 2, 3, 8))
 
     Source: Dosovitskiy et al., https://arxiv.org/abs/2010.11929, section 3.1; initialisation: Chen et al.,
-    https://arxiv.org/abs/2104.02057, and He et al., https://arxiv.org/abs/2111.06377, as in their official code.
+    https://arxiv.org/abs/2104.02057, He et al., https://arxiv.org/abs/2111.06377, and Caron et al.,
+    https://arxiv.org/abs/2104.14294, as in their official code.
     """
 
     patch_size: int = 16
@@ -98,21 +102,20 @@ class ViT(nn.Module):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         (b, height, width, channels), p = images.shape, self.patch_size
         h, w = height // p, width // p
-        moco_v3 = self.init_scheme == "moco_v3"
+        init = INITS[self.init_scheme]
+        torch_default = _symmetric((p * p * channels) ** -0.5)
 
         # A matrix product of patches: XLA's convolutions are slow on CPU.
         x = images.astype(self.dtype).reshape(b, h, p, w, p, channels).transpose(0, 1, 3, 2, 4, 5)
         x = nn.Dense(
-            self.width, dtype=self.dtype, param_dtype=wide, kernel_init=xavier_uniform,
-            bias_init=nn.initializers.zeros if moco_v3 else _symmetric((p * p * channels) ** -0.5),
-            name="patch_projection",
+            self.width, dtype=self.dtype, param_dtype=wide, name="patch_projection",
+            kernel_init=init.patch_kernel or torch_default, bias_init=init.patch_bias or torch_default,
         )(x.reshape(b, h * w, p * p * channels))  # fmt: skip
 
         x = x.astype(wide)
         if self.class_token:
             # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
-            token_init = nn.initializers.normal(1e-6 if moco_v3 else 0.02)
-            token = self.param("class_token", token_init, (1, 1, self.width), wide)
+            token = self.param("class_token", init.token, (1, 1, self.width), wide)
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
         x = (x + self._positions(h, w, wide)).astype(self.dtype)
 
@@ -121,7 +124,7 @@ class ViT(nn.Module):
             x = make_block(
                 number=i + 1, heads=self.heads, hidden=int(self.width * self.mlp_ratio),
                 drop_path=self.drop_path * i / max(self.depth - 1, 1), implementation=self.attention,
-                qkv_init=_three_kernels if moco_v3 else xavier_uniform, dtype=self.dtype, name=f"block_{i + 1}",
+                qkv_init=init.qkv, kernel_init=init.kernel, dtype=self.dtype, name=f"block_{i + 1}",
             )(x, keys, train)  # fmt: skip
             if layer == f"block_{i + 1}":
                 return x[:, int(self.class_token) :].reshape(b, h, w, self.width)
@@ -136,18 +139,17 @@ class ViT(nn.Module):
         if self.positions != "learned":
             table = SINCOS[self.positions](h, w, self.width)
             return jnp.asarray(np.pad(table, ((int(self.class_token), 0), (0, 0))), dtype)[None]
-        tokens, name = h * w + self.class_token, "position_embedding"
-        if self.has_variable("params", name) and self.get_variable("params", name).shape[1] != tokens:
-            raise ValueError(
-                f"ViT was given images of {h} x {w} patches and expects as many as its learned positions were made "
-                "for; resize the images, or use fixed positions."
-            )
         # The official truncated normal cuts at -2 and 2, a hundred standard deviations away: it cuts nothing.
-        return self.param(name, nn.initializers.normal(0.02), (1, tokens, self.width), dtype)
+        name, made = "position_embedding", nn.initializers.normal(0.02)
+        first = int(self.class_token)
+        if not self.has_variable("params", name):
+            return self.param(name, made, (1, first + h * w, self.width), dtype)
+        table = self.get_variable("params", name)[0]
+        return jnp.concatenate([table[:first], interpolate(table[first:], h, w)])[None].astype(dtype)
 
     def _check(self, images, layer):
         options = {
-            "positions": ("learned", *SINCOS), "pool": ("class", "mean"), "init_scheme": ("moco_v3", "mae"),
+            "positions": ("learned", *SINCOS), "pool": ("class", "mean"), "init_scheme": tuple(INITS),
             "attention": (None, "xla", "cudnn"),
         }  # fmt: skip
         for name, known in options.items():
@@ -189,16 +191,19 @@ class Block(nn.Module):
     drop_path: float
     implementation: str | None
     qkv_init: nn.initializers.Initializer
+    kernel_init: nn.initializers.Initializer
     dtype: Any
 
     @nn.compact
     def __call__(self, x, keys, train: bool):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         norm = partial(nn.LayerNorm, EPSILON, dtype=self.dtype, param_dtype=wide, use_fast_variance=False)
-        attention = Attention(self.heads, self.implementation, self.qkv_init, self.dtype, name="attention")
+        attention = Attention(
+            self.heads, self.implementation, self.qkv_init, self.kernel_init, self.dtype, name="attention"
+        )
         y = attention(norm(name="norm_1")(x))
         x = x + DropPath(self.drop_path, 2 * self.number)(y, keys, train)
-        y = MLP(self.hidden, self.dtype, name="mlp")(norm(name="norm_2")(x))
+        y = MLP(self.hidden, self.kernel_init, self.dtype, name="mlp")(norm(name="norm_2")(x))
         return x + DropPath(self.drop_path, 2 * self.number + 1)(y, keys, train)
 
 
@@ -211,6 +216,7 @@ class Attention(nn.Module):
     heads: int
     implementation: str | None
     qkv_init: nn.initializers.Initializer
+    kernel_init: nn.initializers.Initializer
     dtype: Any
 
     @nn.compact
@@ -225,20 +231,22 @@ class Attention(nn.Module):
             # The function of JAX rounds its softmax to float32.
             logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * (width // self.heads) ** -0.5
             y = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)
-        return nn.Dense(width, kernel_init=xavier_uniform, name="out", **dense)(y.reshape(x.shape))
+        return nn.Dense(width, kernel_init=self.kernel_init, name="out", **dense)(y.reshape(x.shape))
 
 
 class MLP(nn.Module):
     """Two dense layers with an exact GELU, `x P(N(0, 1) <= x)`, between them."""
 
     hidden: int
+    kernel_init: nn.initializers.Initializer
     dtype: Any
 
     @nn.compact
     def __call__(self, x):
-        dense = dict(dtype=self.dtype, param_dtype=jnp.promote_types(self.dtype, jnp.float32))
-        y = nn.Dense(self.hidden, kernel_init=xavier_uniform, name="dense_1", **dense)(x)
-        return nn.Dense(x.shape[-1], kernel_init=xavier_uniform, name="dense_2", **dense)(nn.gelu(y, approximate=False))
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        dense = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype, param_dtype=wide)
+        y = dense(self.hidden, name="dense_1")(x)
+        return dense(x.shape[-1], name="dense_2")(nn.gelu(y, approximate=False))
 
 
 def _symmetric(limit):
@@ -250,3 +258,21 @@ def _three_kernels(key, shape, dtype):
     """`xavier_uniform` of queries, keys and values one by one, [D, 3 D] as [D, 3, D]."""
     init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=0, out_axis=2, batch_axis=1)
     return init(key, (shape[0], 3, shape[1] // 3), dtype).reshape(shape)
+
+
+class Init(NamedTuple):
+    """Initializers of a vision transformer; None for the patch projection's is `_symmetric` with a = 1 / sqrt(in)."""
+
+    qkv: nn.initializers.Initializer
+    kernel: nn.initializers.Initializer
+    token: nn.initializers.Initializer
+    patch_kernel: nn.initializers.Initializer | None
+    patch_bias: nn.initializers.Initializer | None
+
+
+zeros, normal = nn.initializers.zeros, nn.initializers.normal(0.02)
+INITS = {
+    "moco_v3": Init(_three_kernels, xavier_uniform, nn.initializers.normal(1e-6), xavier_uniform, zeros),
+    "mae": Init(xavier_uniform, xavier_uniform, normal, xavier_uniform, None),
+    "dino": Init(normal, normal, normal, None, None),
+}

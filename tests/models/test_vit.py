@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.models.dropout import DropPath
-from ssl_jax.models.positions import sincos_mae, sincos_moco_v3
+from ssl_jax.models.positions import interpolate, sincos_mae, sincos_moco_v3
 from ssl_jax.models.resnet import ResNet
 from ssl_jax.models.vit import SIZES, ViT
 
@@ -239,6 +239,19 @@ def test_initial_values(key, scheme, token_std, qkv_out):
         assert (norm["scale"] == 1).all() and not norm["bias"].any()
 
 
+def test_initial_values_of_dino(key):
+    model = ViT(patch_size=8, width=64, depth=1, heads=2, init_scheme="dino")
+    params = jax.jit(model.init)(key, jnp.ones((1, 16, 16, 3)))["params"]
+    block, limit = params["block_1"], 1 / math.sqrt(192)
+    for layer in (block["attention"]["qkv"], block["attention"]["out"], block["mlp"]["dense_1"], block["mlp"]["dense_2"]):
+        np.testing.assert_allclose(layer["kernel"].std(), 0.02, rtol=0.05)
+        assert abs(layer["kernel"]).max() > 0.06 and not layer["bias"].any()  # a normal distribution, not a uniform one
+    for leaf in params["patch_projection"].values():
+        assert 0.9 * limit < abs(leaf).max() <= limit
+    for name in ("class_token", "position_embedding"):
+        np.testing.assert_allclose(params[name].std(), 0.02, rtol=0.3)
+
+
 def test_double_precision_has_parameters_of_double_precision(x64):
     params = jax.eval_shape(ViT(**TINY, dtype=jnp.float64).init, jax.random.key(0), IMAGES)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float64")}
@@ -324,8 +337,20 @@ def test_wrong_use_gets_one_sentence(key, options, images, layer, message):
         ViT(**TINY | options).init(key, images, layer=layer)
 
 
-def test_learned_positions_belong_to_one_size_of_images(key):
+def test_learned_positions_follow_the_size_of_the_images(key):
     model = ViT(**TINY)
     variables = model.init(key, jnp.ones((1, 8, 8, 3)))
-    with pytest.raises(ValueError, match="images of 3 x 2 patches and expects as many as its learned positions"):
-        model.apply(variables, jnp.ones((1, 12, 8, 3)))
+    table = variables["params"]["position_embedding"]
+    stretched = jnp.concatenate([table[:, :1], interpolate(table[0, 1:], 3, 1)[None]], axis=1)
+    tall = {"params": variables["params"] | {"position_embedding": stretched}}
+    images = jax.random.normal(key, (2, 12, 4, 3))
+    np.testing.assert_allclose(model.apply(variables, images), model.apply(tall, images), atol=1e-6)
+
+
+def test_learned_positions_of_no_square_grid_belong_to_one_size_of_images(key):
+    model = ViT(**TINY)
+    variables = model.init(key, jnp.ones((1, 8, 12, 3)))
+    model.apply(variables, jnp.ones((1, 8, 12, 3)))
+    with pytest.raises(ValueError, match="6 learned positions were given for a grid of 3 x 3 patches") as error:
+        model.apply(variables, jnp.ones((1, 12, 12, 3)))
+    assert "\n" not in str(error.value)
