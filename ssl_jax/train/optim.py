@@ -61,6 +61,7 @@ class Optim:
       momentum, nesterov: sgd, lars and larc.
       b1, b2, eps: adam and adamw.
       trust_coefficient: lars and larc.
+      trust_clip: larc: the rate of a parameter is at most the learning rate (solo-learn), not multiplied by it (SwAV).
       momentum_form: lars: "lr_inside" is v = m v + lr g, w -= v (SimCLR); "lr_outside" is v = m v + g, w -= lr v
         (BYOL, MoCo v3, Barlow Twins). They differ while the rate changes.
       clip_norm: largest global norm of the gradients that are not frozen; None or 0 means no clipping.
@@ -86,6 +87,7 @@ class Optim:
     b2: float = 0.999
     eps: float = 1e-8
     trust_coefficient: float = 1e-3
+    trust_clip: bool = False
     momentum_form: str = "lr_inside"
     clip_norm: float | None = None
     clip_per_parameter: bool = False
@@ -144,11 +146,17 @@ def build(
     weight_decay = optim.weight_decay
     if optim.weight_decay_end is not None:
         weight_decay = schedules.cosine(weight_decay, optim.weight_decay_end, steps)
-    scheduled, constant = map(optax.scale_by_learning_rate, (schedule, _peak(optim, batch_size)))
-    scale = scheduled
+
+    def rate(group):
+        return _peak(optim, batch_size) if group.constant_learning_rate else schedule
+
+    def direction(group):
+        return _frozen(_direction(optim, group, weight_decay, rate(group)), group.frozen_steps)
+
+    scale = optax.scale_by_learning_rate(schedule)
     if any(group.constant_learning_rate for group in groups.values()):
-        scale = per_group(lambda group: constant if group.constant_learning_rate else scheduled)
-    chain = [per_group(lambda group: _frozen(_direction(optim, group, weight_decay), group.frozen_steps)), scale]
+        scale = per_group(lambda group: optax.scale_by_learning_rate(rate(group)))
+    chain = [per_group(direction), scale]
     if optim.name in ("sgd", "lars", "larc"):
         momentum = optax.trace(optim.momentum, optim.nesterov)
         inside = optim.name == "lars" and optim.momentum_form == "lr_inside"
@@ -160,7 +168,7 @@ def build(
         moving = per_group(lambda group: _frozen(optax.identity(), group.frozen_steps))
         chain = [moving, optax.clip_by_global_norm(optim.clip_norm), *chain]
     optimizer = optax.chain(*chain)
-    return transforms.counted(optimizer) if callable(weight_decay) else optimizer, schedule
+    return transforms.counted(optimizer) if callable(weight_decay) or optim.trust_clip else optimizer, schedule
 
 
 def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
@@ -172,12 +180,13 @@ def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
     return _peak(_read(Optim, config, "config.optim"), batch_size)
 
 
-def _direction(optim: Optim, group: Group, weight_decay: float | schedules.Schedule) -> optax.GradientTransformation:
+def _direction(optim: Optim, group: Group, weight_decay, learning_rate) -> optax.GradientTransformation:
     """What one group does to its gradient between clipping and momentum; the learning rate is not in it."""
     weight_decay = weight_decay if group.weight_decay is None else group.weight_decay
     parts = [transforms.add_weight_decay(weight_decay)] if weight_decay else []
     if optim.name == "larc" and group.trust_ratio:
-        parts = [transforms.larc(optim.trust_coefficient, weight_decay)]
+        at_most = learning_rate if optim.trust_clip else None
+        parts = [transforms.larc(optim.trust_coefficient, weight_decay, at_most=at_most)]
     if optim.name == "lars" and group.trust_ratio:
         parts.append(optax.scale_by_trust_ratio(trust_coefficient=optim.trust_coefficient))
     if optim.name in ("adam", "adamw"):

@@ -1,7 +1,7 @@
 """Gradient transformations of published optimizers that optax does not have.
 
-Where a weight decay is a schedule, its step is the keyword `step` of `update`, which `counted` passes on: a count of
-its own would stand still while the parameters are frozen.
+Where a value is a schedule, its step is the keyword `step` of `update`, which `counted` passes on: a count of its own
+would stand still while the parameters are frozen.
 """
 
 import jax
@@ -48,9 +48,13 @@ def add_weight_decay(weight_decay: float | Schedule) -> optax.GradientTransforma
 
 
 def larc(
-    trust_coefficient: float, weight_decay: float | Schedule = 0.0, eps: float = 1e-8
+    trust_coefficient: float,
+    weight_decay: float | Schedule = 0.0,
+    *,
+    at_most: float | Schedule | None = None,
+    eps: float = 1e-8,
 ) -> optax.GradientTransformationExtraArgs:
-    """Layer-wise adaptive rates, not clipped: `(g + weight_decay w) trust |w| / (|g| + weight_decay |w| + eps)`.
+    """Layer-wise adaptive rates: `(g + weight_decay w) r` with `r = trust |w| / (|g| + weight_decay |w| + eps)`.
 
     Where either norm is 0 the gradient stays as it is, without the weight decay. LARS has the norm of the sum,
     `|g + weight_decay w|`, in place of the sum of the norms.
@@ -58,22 +62,25 @@ def larc(
     Args:
       trust_coefficient: trust.
       weight_decay: see `add_weight_decay`.
+      at_most: the learning rate, which will multiply the result, or its schedule, where the adaptive rate is clipped
+        to it: r becomes `min(r / at_most, 1)`. None is not clipped.
       eps: keeps the ratio finite.
 
     >>> adapt = larc(0.1)
     >>> [round(x, 3) for x in adapt.update(jnp.array([0.0, 2.0]), adapt.init(None), jnp.array([3.0, 4.0]))[0].tolist()]
     [0.0, 0.5]
 
-    Source: You et al. 2017, arXiv 1708.03888, eq. 6; NVIDIA/apex at 0bfb830, apex/parallel/LARC.py with clip=False, as
-    in SwAV's main_swav.py.
+    Source: You et al. 2017, arXiv 1708.03888, eq. 6; NVIDIA/apex at 0bfb830, apex/parallel/LARC.py, with clip=False in
+    SwAV's main_swav.py; clipped as in vturrisi/solo-learn at 9187ea3, solo/utils/lars.py.
     """
 
     def update(updates, state, params, *, step=None, **_):
-        decay = _at(weight_decay, step)
+        decay, rate = _at(weight_decay, step), _at(at_most, step)
 
         def adapt(g, w):
             w_norm, g_norm = jnp.linalg.norm(w.ravel()), jnp.linalg.norm(g.ravel())
             ratio = trust_coefficient * w_norm / (g_norm + decay * w_norm + eps)
+            ratio = ratio if rate is None else jnp.minimum(ratio / rate, 1.0)
             return jnp.where((w_norm > 0) & (g_norm > 0), (g + decay * w) * ratio, g).astype(g.dtype)
 
         return jax.tree.map(adapt, updates, params), state
@@ -96,5 +103,5 @@ def clip_each(max_norm: float) -> optax.GradientTransformation:
     return optax.stateless_with_tree_map(clip)
 
 
-def _at(value: float | Schedule, step):
+def _at(value: float | Schedule | None, step):
     return value(step) if callable(value) else value

@@ -46,6 +46,26 @@ def test_larc_is_that_of_apex(x64):
     assert np.abs(lars[-1]["dense"]["kernel"] - history[-1]["dense"]["kernel"]).max() > 1e-6
 
 
+def test_clipped_larc_is_the_lars_of_solo_learn(x64):
+    """solo/utils/lars.py at 9187ea3 with clip_lars_lr and exclude_bias_n_norm_lars; the warm-up starts above 0."""
+    rates = [rate(k, 0.3) if k >= 4 else 3e-5 + k / 4 * (0.3 - 3e-5) for k in range(STEPS)]
+    clipped = []
+
+    def update(k, w, g, v):
+        if w.ndim != 1 and norm(w) != 0 and norm(g) != 0:
+            adaptive = 0.02 * norm(w) / (norm(g) + norm(w) * 1e-2 + 1e-8)
+            clipped.append(adaptive > rates[k])
+            g = (g + 1e-2 * w) * min(adaptive / rates[k], 1)
+        v = 0.9 * v + g
+        return w - rates[k] * v, v
+
+    config = dict(name="larc", learning_rate=0.3, trust_coefficient=0.02, trust_clip=True, start_learning_rate=3e-5)
+    excluded = {"vectors": {"weight_decay": 0.0, "trust_ratio": False}}
+    history, _ = train(PLAIN | config | {"groups": excluded})
+    assert_close(history[-1], transcribe(update, slots=1))
+    assert 0.05 < np.mean(clipped) < 0.95
+
+
 @pytest.mark.parity
 def test_larc_in_torch(x64):
     torch = pytest.importorskip("torch")
