@@ -20,7 +20,7 @@ from ssl_jax.train import manifest
 from ssl_jax.train.processes import from_first, is_first, text_from_first
 
 # A run may be continued with other values of these: they change where and how often, not what is computed.
-MAY_DIFFER = ("parallel.", "data.workers", "train.keep", "train.on_nonfinite", "train.skip_limit")
+MAY_DIFFER = ("parallel.", "data.workers", "train.microbatches", "train.keep", "train.on_nonfinite", "train.skip_limit")
 MAY_DIFFER_SUFFIX = "_every"
 
 

@@ -43,6 +43,7 @@ def test_the_digest_is_that_of_the_mathematics(tiny):
     same = {name for name in flat if workdir.may_differ(name)}
     assert same == {
         "parallel.mode", "parallel.devices", "parallel.strict", "parallel.blocks", "data.workers",
+        "train.microbatches",
         "train.keep", "train.keep_every", "train.keep_best",
         "train.on_nonfinite", "train.skip_limit",
         "train.log_every", "train.eval_every", "train.checkpoint_every",

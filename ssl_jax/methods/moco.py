@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives, losses
-from ssl_jax.losses.contrastive import normalise
+from ssl_jax.losses.batch import normalise
 from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method
 from ssl_jax.models.norm import shuffled_groups
@@ -27,7 +27,7 @@ def build(config) -> Method:
     once, the losses are summed), `shuffle_norm` (whether the keys' groups are shuffled), `block_size`.
 
     Raises:
-      ValueError: the queue does not hold a whole number of batches.
+      ValueError: the queue does not hold a whole number of batches, or microbatches of shuffled groups.
     """
     make = networks.make_networks(config, "projector")
     after_update, teacher_signals = momentum.build(config)
@@ -41,6 +41,11 @@ def build(config) -> Method:
         raise ValueError(
             f"config.method.queue_size is {queue_size}, which is no multiple of the {keys_a_step} keys of a step "
             f"(batch {batch_size}{', two keys an image' if symmetric else ''}); use {nearest}, or another batch size"
+        )
+    if shuffle and groups > 1 and config.train.get("microbatches", 1) > 1:
+        raise ValueError(
+            f"config.train.microbatches is {config.train.microbatches}, but the keys' groups are drawn from the whole "
+            "batch; set config.method.shuffle_norm=False, or microbatches to 1"
         )
     turn = queue_size // keys_a_step
 

@@ -7,7 +7,7 @@ import jax
 import ml_collections
 
 from ssl_jax import methods
-from ssl_jax.train import optim, parallel, state, step
+from ssl_jax.train import microbatches, optim, parallel, state, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
     shapes = {name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in batch.items()}
     init_key = jax.random.key(0)
     viewed = jax.eval_shape(lambda rows: state.first_rows(method, init_key, rows), shapes)
-    params, _ = jax.eval_shape(method.init, init_key, viewed)
+    params, method_state = jax.eval_shape(method.init, init_key, viewed)
     optimizer, learning_rate = optim.build(
         config.optim, params, method.groups(params),
         batch_size=config.train.batch_size, steps=steps, steps_per_epoch=steps_per_epoch,
@@ -80,10 +80,14 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
         rows = {name: jax.numpy.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         return state.create(method, optimizer, probe, config.seed, rows, config.train.batch_size)
 
+    differentiate = step.at_once
+    if config.train.get("microbatches", 1) != 1:
+        differentiate = microbatches.make(config, blocks or where.size, params, method_state, viewed)
     per_device = step.make_step(
         method, optimizer, learning_rate,
-        steps=steps, probe=probe, signals=signals, signals_every=max(1, config.train.log_every),
-        skip_nonfinite=config.train.on_nonfinite == "skip",
+        steps=steps, steps_per_epoch=steps_per_epoch, probe=probe,
+        signals=signals, signals_every=max(1, config.train.log_every),
+        skip_nonfinite=config.train.on_nonfinite == "skip", differentiate=differentiate,
     )  # fmt: skip
     return Experiment(
         config=config,

@@ -4,9 +4,11 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend import core
 
 # Primitives that only wrap a jaxpr: what is inside runs as if it were written in their place.
@@ -48,15 +50,17 @@ class Program:
 def trace(function: Callable, axis_name: str, axis_size: int, *arguments) -> tuple[Program, Any]:
     """The program of a function that communicates along an axis, and the structure of its output.
 
+    Loops of a known length that communicate are unrolled.
+
     Raises:
-      ValueError: it communicates inside a loop or a branch.
+      ValueError: it communicates inside a branch, or a loop of unknown length.
     """
-    traced = jax.make_jaxpr(function, axis_env=[(axis_name, axis_size)], return_shape=True)
-    closed, shapes = traced(*arguments)
+    make_jaxpr = partial(jax.make_jaxpr, axis_env=[(axis_name, axis_size)])
+    closed, shapes = make_jaxpr(function, return_shape=True)(*arguments)
     names, constants = itertools.count(), {}
     inputs = [next(names) for _ in closed.jaxpr.invars]
     operations = []
-    outputs = _flatten(closed, inputs, names, constants, operations)
+    outputs = _flatten(closed, inputs, names, constants, operations, make_jaxpr)
     operations = _needed(operations, outputs)
     readers = collections.defaultdict(set)
     for reader, read in [*((operation, operation.inputs) for operation in operations), (None, outputs)]:
@@ -66,7 +70,10 @@ def trace(function: Callable, axis_name: str, axis_size: int, *arguments) -> tup
     return Program(operations, inputs, outputs, constants, readers), jax.tree.structure(shapes)
 
 
-def _flatten(closed: core.ClosedJaxpr, inputs: list, names: Iterator[int], constants: dict, operations: list) -> list:
+def _flatten(
+    closed: core.ClosedJaxpr, inputs: list, names: Iterator[int], constants: dict, operations: list,
+    make_jaxpr: Callable,
+) -> list:  # fmt: skip
     """Appends the operations of a jaxpr with these inputs; returns its outputs."""
     jaxpr, known = closed.jaxpr, dict(zip(closed.jaxpr.invars, inputs, strict=True))
     for variable, value in zip(jaxpr.constvars, closed.consts, strict=True):
@@ -78,9 +85,9 @@ def _flatten(closed: core.ClosedJaxpr, inputs: list, names: Iterator[int], const
 
     for equation in jaxpr.eqns:
         name, arguments = equation.primitive.name, [name_of(atom) for atom in equation.invars]
-        inner = _inner(equation) if name not in COMMUNICATES and _communicates(equation) else None
-        if inner is not None:
-            outputs = _flatten(inner, arguments, names, constants, operations)
+        if name not in COMMUNICATES and _communicates(equation):
+            inner = _unrolled(equation, make_jaxpr) if name == "scan" else _inner(equation)
+            outputs = _flatten(inner, arguments, names, constants, operations, make_jaxpr)
         else:
             outputs = [next(names) for _ in equation.outvars]
             operations.append(Operation(equation.primitive, equation.params, arguments, outputs))
@@ -93,13 +100,29 @@ def _inner(equation) -> core.ClosedJaxpr:
     if equation.primitive.name not in WRAPPERS:
         raise ValueError(
             f"The step communicates inside {equation.primitive.name}, which config.parallel.strict=True cannot take "
-            "apart; set it to False, or move the collective out of the loop or branch"
+            "apart; set it to False, or move the collective out of the branch, or give the loop a fixed length"
         )
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if name in equation.params:
             inner = equation.params[name]
             return inner if isinstance(inner, core.ClosedJaxpr) else core.ClosedJaxpr(inner, ())
     raise ValueError(f"{equation.primitive.name} holds no jaxpr")
+
+
+def _unrolled(equation, make_jaxpr: Callable) -> core.ClosedJaxpr:
+    """The jaxpr of a scan without the loop: its body once for every row of what it goes through."""
+    body, params = core.jaxpr_as_fun(equation.params["jaxpr"]), equation.params
+    first_carried, first_row = params["num_consts"], params["num_consts"] + params["num_carry"]
+
+    def unrolled(*arguments):
+        constants, carried, rows = arguments[:first_carried], arguments[first_carried:first_row], arguments[first_row:]
+        found = [None] * params["length"]
+        for i in range(params["length"])[:: -1 if params["reverse"] else 1]:
+            out = body(*constants, *carried, *[leaf[i] for leaf in rows])
+            carried, found[i] = out[: params["num_carry"]], out[params["num_carry"] :]
+        return [*carried, *map(jnp.stack, zip(*found, strict=True))]
+
+    return make_jaxpr(unrolled)(*[variable.aval for variable in equation.invars])
 
 
 def _communicates(equation) -> bool:

@@ -30,6 +30,8 @@ def lines(experiment: Experiment, examples: int) -> list[str]:
     )
     mode = f"{batch // where.size} a device, {where.mode}" if where.size > 1 else "one device"
     mode += f", strict in {where.blocks} blocks" if where.blocks else ""
+    parts = config.train.get("microbatches", 1)
+    mode += f", in {parts} microbatches of {batch // parts}" if parts > 1 else ""
     epochs = experiment.steps / experiment.steps_per_epoch
     said = [
         f"method      {config.method.name}, {count(experiment.abstract.params):,} parameters, {config.compute_dtype}",

@@ -4,6 +4,7 @@ Written per device: under `shard_map` and `pmap` each device holds rows of the g
 mesh axis; on one device `axis_name` is None and the same code sees the whole batch.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -23,10 +24,12 @@ def make_step(
     learning_rate: Callable,
     *,
     steps: int,
+    steps_per_epoch: float = math.inf,
     probe=None,
     signals: Callable | None = None,
     signals_every: int = 1,
     skip_nonfinite: bool = False,
+    differentiate: Callable | None = None,
 ) -> Callable:
     """The per-device step `(state, batch, axis_name) -> state, metrics`.
 
@@ -35,11 +38,13 @@ def make_step(
       optimizer: optax transformation, already scheduled.
       learning_rate: step -> learning rate, for the metrics.
       steps: steps of the whole run.
+      steps_per_epoch: steps of an epoch, for methods whose schedules go by epochs.
       probe: online probe with `update(probe_state, features, labels, axis_name) -> probe_state, metrics`, or None.
       signals: `(z_a [B, D], z_b [B, D]) -> dict of scalars`, health signals of the global batch, or None.
       signals_every: signals are computed at every step whose count, from 1, is divisible by it (nan elsewhere).
       skip_nonfinite: where the loss or a gradient is not finite, keep the state; only the step and the clocks of
         schedules go on.
+      differentiate: what is done instead of `at_once`, such as the same in microbatches, see `microbatches.py`.
 
     Returns:
       The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
@@ -47,16 +52,11 @@ def make_step(
       value that is not finite, -1 if all are.
     """
 
+    differentiate = differentiate or at_once
+
     def step(state: TrainState, batch, axis_name=None):
-        progress = Progress(state.step, steps)
-        key, viewed = views_of_step(method, state.key, state.step, batch)
-
-        def local_loss(params):
-            outputs, method_state = method.embed(params, state.method, viewed, key, progress, axis_name)
-            loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
-            return loss, (method_state, outputs, metrics)
-
-        (loss, (method_state, outputs, metrics)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        progress = Progress(state.step, steps, steps_per_epoch)
+        (loss, (method_state, outputs, metrics)), gradients = differentiate(method, state, batch, progress, axis_name)
         # The one gradient rule: local losses average to the global loss, so their gradients average to its gradient.
         gradients = collectives.pmean(gradients, axis_name)
         metrics = collectives.pmean({"loss": loss, **metrics}, axis_name)
@@ -89,6 +89,18 @@ def make_step(
         return new.replace(step=state.step + 1), metrics
 
     return step
+
+
+def at_once(method: Method, state: TrainState, batch, progress: Progress, axis_name):
+    """`(local loss, (method state, outputs, metrics)), local gradients` of this device's rows, encoded all at once."""
+    key, viewed = views_of_step(method, state.key, state.step, batch)
+
+    def local_loss(params):
+        outputs, method_state = method.embed(params, state.method, viewed, key, progress, axis_name)
+        loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
+        return loss, (method_state, outputs, metrics)
+
+    return jax.value_and_grad(local_loss, has_aux=True)(state.params)
 
 
 def views_of_step(method: Method, run_key, step, batch):

@@ -46,7 +46,7 @@ class Lockstep:
     Returns: the new state and the metrics, replicated.
 
     Raises:
-      ValueError: other numbers, rows that the blocks cannot share, or a step that communicates inside a loop.
+      ValueError: other numbers, rows that the blocks cannot share, or a step that communicates inside a branch.
     """
 
     def __init__(self, step: Callable, mesh, axis_name: str, blocks: int):

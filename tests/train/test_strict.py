@@ -81,9 +81,41 @@ def test_every_collective_is_that_of_as_many_devices(devices, x64):
         np.testing.assert_allclose(found[name], value, rtol=1e-12, err_msg=name)
 
 
+def test_loops_of_known_length_communicate(x64):
+    """A ring inside a scan, backwards and differentiated: as on four devices, and the same bits on one."""
+
+    def step(state, batch, axis_name):
+        ring, rows = [(i, (i + 1) % 4) for i in range(4)], jnp.arange(6.0).reshape(2, 3)
+
+        def turn(carried, row):
+            x, total = lax.ppermute(carried[0], axis_name, ring), carried[1]
+            return (x, total + lax.psum(jnp.tanh(x @ row).sum(), axis_name)), x[0] * row[0]
+
+        def loss(x):
+            (x, total), found = lax.scan(turn, (x, jnp.zeros(())), rows, reverse=True)
+            return total + jnp.sum(jnp.sin(found) * rows), (x, found)
+
+        values = jax.value_and_grad(loss, has_aux=True)(batch["x"])
+        counted = lax.fori_loop(0, 3, lambda i, x: x + i * lax.psum(x, axis_name), batch["x"].sum())
+        return state, lax.pmean({"scan": values, "fori": counted}, axis_name)
+
+    batch, state = {"x": np.random.default_rng(0).standard_normal((8, 3))}, {"step": jnp.int32(0)}
+    places = {devices: parallel.make("shard_map", devices, 8, blocks=4) for devices in (1, 4)}
+    places["plain"] = parallel.make("shard_map", 4, 8)
+    found = {name: jax.device_get(at.compile(step)(state, at.place(batch))[1]) for name, at in places.items()}
+    for one, four, plain in zip(*map(jax.tree.leaves, found.values()), strict=True):
+        assert one.tobytes() == four.tobytes()
+        np.testing.assert_allclose(one, plain, rtol=1e-12)
+
+
 def test_what_strict_mode_cannot_do_is_refused():
     def in_a_loop(state, batch, axis_name):
-        return state, {"x": lax.fori_loop(0, 3, lambda i, x: lax.psum(x, axis_name), batch["x"].sum())}
+        longer = lambda x: lax.psum(x, axis_name)  # noqa: E731
+        return state, {"x": lax.while_loop(lambda x: x < 1e6, longer, batch["x"].sum())}
+
+    def in_a_branch(state, batch, axis_name):
+        branches = lambda x: lax.psum(x, axis_name), lambda x: x  # noqa: E731
+        return state, {"x": lax.cond(state["step"] > 0, *branches, batch["x"].sum())}
 
     def unequal(state, batch, axis_name):
         return state, {"x": batch["x"].sum()}
@@ -93,7 +125,8 @@ def test_what_strict_mode_cannot_do_is_refused():
 
     batch = {"x": np.ones((16, 3), np.float32)}
     refused = (
-        (in_a_loop, "communicates inside"), (unequal, "differs between devices"), (by_another_collective, "all_to_all"),
+        (in_a_loop, "communicates inside while"), (in_a_branch, "communicates inside cond"),
+        (unequal, "differs between devices"), (by_another_collective, "all_to_all"),
     )  # fmt: skip
     for step, sentence in refused:
         strict = parallel.make("shard_map", 2, 16, blocks=8)
