@@ -7,26 +7,34 @@ and the evaluation know nothing but the fields of `Method`.
 import dataclasses
 import difflib
 import importlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 PyTree = Any
 SHARED_FILES = ("__init__", "api", "momentum", "networks", "parts")
 
 
 class Progress(NamedTuple):
-    """Where the run stands: the traced step (0 for the first), and the number of steps of the whole run."""
+    """Where the run stands: the traced step (0 for the first), the number of steps of the whole run and of an epoch."""
 
     step: jax.Array
     steps: int
+    steps_per_epoch: float = math.inf
 
     @property
     def fraction(self) -> jax.Array:
         """`step / steps`, in [0, 1)."""
         return self.step / self.steps
+
+    @property
+    def epoch(self) -> jax.Array:
+        """The number of the epoch, 0 for the first, a whole float."""
+        return jnp.floor(jnp.asarray(self.step, float) / self.steps_per_epoch)
 
 
 def matrices_and_vectors(params: PyTree) -> PyTree:

@@ -42,18 +42,21 @@ def schedule(config) -> Callable:
     return lambda step, steps: SCHEDULES[name](1 - start, jnp.asarray(step, float) / steps)
 
 
-def build(config) -> tuple[Callable, Callable]:
-    """`Method.after_update` and the teacher's part of `Method.signals`, for a state with a teacher (`begin`)."""
+def build(config, ahead: int = 1) -> tuple[Callable, Callable]:
+    """`Method.after_update` and the teacher's part of `Method.signals`, for a state with a teacher (`begin`).
+
+    After step k the teacher moves with the momentum of step k + `ahead`: 1 where the official code updates it at the
+    start of the next step (MoCo), 0 where at the end of the same one (BYOL, DINO).
+    """
     rate_at, constant = schedule(config), config.method.momentum_schedule == "constant"
 
     def after_update(params, state, progress):
-        # The official code updates the teacher at the start of the next step, with that step's momentum.
-        rate = rate_at(progress.step + 1, progress.steps)
+        rate = rate_at(progress.step + ahead, progress.steps)
         teacher, change = follow(state["teacher"], _followed(params, state), rate)
         return params, state | {"teacher": teacher, "teacher_update": change}
 
     def signals(params, outputs, state, progress):
-        judged = constant | (rate_at(progress.step, progress.steps) > LEAST_RATE)
+        judged = constant | (rate_at(progress.step - 1 + ahead, progress.steps) > LEAST_RATE)
         return {
             "teacher_distance": distance(_followed(params, state), state["teacher"]),
             "teacher_update": jnp.where(judged, state["teacher_update"], jnp.nan),

@@ -11,15 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.methods.parts import compute_dtype
+from ssl_jax.methods.parts import compute_dtype, resolutions
 from ssl_jax.models.heads import MLPHead
 from ssl_jax.models.norm import BatchNorm
 from ssl_jax.models.resnet import ResNet, variance_scaling
 from ssl_jax.models.vit import SIZES, ViT
 
+
+def haiku_init(key, shape, dtype):
+    """Haiku's default, and so BYOL's: normal of deviation 1/sqrt(fan_in), cut off at twice that, not rescaled."""
+    return nn.initializers.truncated_normal(1 / np.sqrt(np.prod(shape[:-1])))(key, shape, dtype)
+
+
 # What PyTorch does by default, and so the official code of MoCo: convolutions as torchvision's ResNet, dense layers
 # uniform in +-1/sqrt(fan_in), biases included.
-CONV_INITS = {"tensorflow": variance_scaling, "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal")}
+CONV_INITS = {
+    "tensorflow": variance_scaling,
+    "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    "haiku": haiku_init,
+}
 DENSE_INITS = {
     "tensorflow": {},
     "torch": {
@@ -28,7 +38,10 @@ DENSE_INITS = {
             key, shape, dtype, -1 / np.sqrt(fan_in), 1 / np.sqrt(fan_in)
         ),
     },
+    "haiku": {"kernel_init": haiku_init},
+    "dino": {"kernel_init": nn.initializers.normal(0.02)},
 }
+ACTIVATIONS = {"relu": nn.relu, "gelu": partial(nn.gelu, approximate=False)}
 VIT_KEYS = (
     "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
 )  # fmt: skip
@@ -101,6 +114,62 @@ def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None)
     return outputs, new
 
 
+def siamese(make):
+    """`Method.init` and `Method.embed` where each of two views passes encoder and projector, in a batch of its own.
+
+    The outputs are `z_a` and `z_b`, the projections, and `features`, the encoder's output for the first view.
+    """
+
+    def initial(key, batch):
+        params, stats = init(make(), key, batch["view_0"])
+        return params, {"batch_stats": stats}
+
+    def embed(params, state, batch, key, progress, axis_name):
+        stats, out = state["batch_stats"], []
+        for view in (0, 1):
+            keys = example_keys(key, batch["index"], view)
+            found, stats = forward(make(axis_name), params, stats, batch[f"view_{view}"], keys=keys)
+            out.append(found)
+        outputs = {"z_a": out[0]["projector"], "z_b": out[1]["projector"], "features": out[0]["encoder"]}
+        return outputs, {**state, "batch_stats": stats}
+
+    return initial, embed
+
+
+def forward_crops(networks: dict, params, stats, batch, key, *, group_ids) -> tuple[dict, dict]:
+    """Runs networks in a row in training mode on every view of a batch, those of one size at once.
+
+    Batch statistics are those of the views of one size in the encoder, and of all views in what follows it, as in the
+    official code of SwAV and DINO.
+
+    Args:
+      networks, params, stats: see `forward`; the first network is the encoder.
+      batch: `view_0`, `view_1`, ... float `[b, H, W, C]`, and `index` int32 `[b]`.
+      key: the step's key.
+      group_ids: int32 `[b]`, see `BatchNorm`.
+
+    Returns:
+      The output `[views, b, ...]` of every network, and its batch statistics afterwards.
+    """
+    encoder, *heads = networks
+    index, features = batch["index"], []
+    for views in resolutions(batch):
+        images = jnp.concatenate([batch[f"view_{view}"] for view in views])
+        keys = jnp.concatenate([example_keys(key, index, view) for view in views])
+        out, new = forward(
+            {encoder: networks[encoder]}, params, stats, images, keys=keys, group_ids=jnp.tile(group_ids, len(views))
+        )
+        features.append(out[encoder])
+        stats = {**stats, **new}
+    features = jnp.concatenate(features)
+    count = len(features) // len(index)
+    out, new = forward(
+        {name: networks[name] for name in heads}, params, stats, features, group_ids=jnp.tile(group_ids, count)
+    )
+    by_view = {name: jnp.stack(jnp.split(x, count)) for name, x in ({encoder: features} | out).items()}
+    return by_view, {**stats, **new}
+
+
 def example_keys(key, index, view: int):
     """PRNG keys `[b]` of the rows of one view: functions of the step's key and the position in the global batch."""
     key = jax.random.fold_in(jax.random.fold_in(key, NO_EXAMPLE), view)
@@ -161,19 +230,22 @@ def _head(config, name):
 
     `hidden_dims` and `output_dim` are widths. `norm` says where batch normalisation stands: "none", "hidden" (after
     every layer but the last), "all", whose last norm has a scale and no offset (official SimCLR), or "all_unscaled",
-    whose last norm has neither (official MoCo v3). `bias`: whether layers that no norm follows have one.
+    whose last norm has neither (official MoCo v3). `bias`: whether layers that no norm follows have one;
+    `hidden_bias` (False if left out): whether hidden layers have one in front of their norm (BYOL, VICReg).
+    `activation`: "relu" if left out, or "gelu".
     """
     head = config.model[name]
     if head.norm not in NORMS:
         raise ValueError(f"config.model.{name}.norm is {head.norm!r}; expected one of {', '.join(NORMS)}")
     inits = _choice(DENSE_INITS, head.get("init", "tensorflow"), f"config.model.{name}.init")
+    activation = _choice(ACTIVATIONS, head.get("activation", "relu"), f"config.model.{name}.activation")
 
     def make(norm):
         last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}}.get(head.norm)
         return MLPHead(
             hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.get("bias", True),
-            norm=None if head.norm == "none" else norm,
-            output_norm=None if last is None else partial(norm, **last),
+            hidden_bias=head.get("hidden_bias", False), norm=None if head.norm == "none" else norm,
+            output_norm=None if last is None else partial(norm, **last), activation=activation,
             dtype=compute_dtype(config), **inits,
         )  # fmt: skip
 

@@ -64,5 +64,5 @@ def test_the_own_grid_is_the_table(table):
 
 
 def test_only_a_square_grid_can_be_interpolated(table):
-    with pytest.raises(ValueError, match="48 learned positions were given for a grid of 3 x 3 patches and are expected"):
+    with pytest.raises(ValueError, match="48 learned positions were given for a grid of 3 x 3 patches"):
         interpolate(jnp.asarray(table[:48]), 3, 3)

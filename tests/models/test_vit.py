@@ -243,7 +243,7 @@ def test_initial_values_of_dino(key):
     model = ViT(patch_size=8, width=64, depth=1, heads=2, init_scheme="dino")
     params = jax.jit(model.init)(key, jnp.ones((1, 16, 16, 3)))["params"]
     block, limit = params["block_1"], 1 / math.sqrt(192)
-    for layer in (block["attention"]["qkv"], block["attention"]["out"], block["mlp"]["dense_1"], block["mlp"]["dense_2"]):
+    for layer in [*block["attention"].values(), *block["mlp"].values()]:
         np.testing.assert_allclose(layer["kernel"].std(), 0.02, rtol=0.05)
         assert abs(layer["kernel"]).max() > 0.06 and not layer["bias"].any()  # a normal distribution, not a uniform one
     for leaf in params["patch_projection"].values():
