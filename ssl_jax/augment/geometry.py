@@ -21,13 +21,15 @@ def sample_crop(key, height, width, *, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), 
     so that small crops are likelier; if none fits, the whole image. SimCLR's official code samples so, and rejects
     crops that cover less than a tenth of the image: `scale=(0.1, 1.0)`.
 
+    "clamped": the first draw of "torchvision", cut to the height and width of the image: BYOL's official code.
+
     Args:
         key: PRNG key.
         height: image height in pixels; may be traced.
         width: likewise.
         scale: range of crop area / image area.
         ratio: range of width / height.
-        distribution: "torchvision" or "tensorflow".
+        distribution: "torchvision", "tensorflow" or "clamped".
 
     Returns:
         (top, left, height, width), float32 `[4]`, whole numbers.
@@ -38,17 +40,20 @@ def sample_crop(key, height, width, *, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), 
     >>> print(sample_crop(jax.random.key(0), 32, 48, scale=(1.0, 1.0), ratio=(1.5, 1.5)))
     [ 0.  0. 32. 48.]
 
-    Source: torchvision `RandomResizedCrop`; TensorFlow `sample_distorted_bounding_box`.
+    Source: torchvision `RandomResizedCrop`; TensorFlow `sample_distorted_bounding_box`; google-deepmind/
+    deepmind-research at f5de0ed, `byol/utils/dataset.py`.
     """
-    check_choice("crop distribution", distribution, ("torchvision", "tensorflow"))
+    check_choice("crop distribution", distribution, ("torchvision", "tensorflow", "clamped"))
     height, width = jnp.float32(height), jnp.float32(width)
     key_size, key_ratio, key_top, key_left = jax.random.split(key, 4)
     size_draw, ratio_draw = uniform(key_size, (CROP_ATTEMPTS,)), uniform(key_ratio, (CROP_ATTEMPTS,))
     image_area = height * width
-    if distribution == "torchvision":
+    if distribution != "tensorflow":
         area = image_area * (scale[0] + (scale[1] - scale[0]) * size_draw)
         aspect = jnp.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * ratio_draw)
         heights, widths = jnp.round(jnp.sqrt(area / aspect)), jnp.round(jnp.sqrt(area * aspect))
+        if distribution == "clamped":
+            heights, widths = jnp.minimum(heights, height), jnp.minimum(widths, width)
         fallback_height = jnp.minimum(height, jnp.round(width / ratio[0]))
         fallback_width = jnp.minimum(width, jnp.round(height * ratio[1]))
     else:

@@ -58,14 +58,14 @@ def view(
         crop: False resizes the whole image instead.
         crop_scale: range of crop area / image area.
         crop_ratio: range of width / height.
-        crop_distribution: "torchvision" (also BYOL's) or "tensorflow" (the official SimCLR's): see `sample_crop`.
+        crop_distribution: "torchvision", "tensorflow" (the official SimCLR's) or "clamped" (BYOL's): see `sample_crop`.
         method: "bicubic" or "bilinear" resampling.
         flip_probability: of the mirror image.
         jitter: strengths of brightness, contrast, saturation, hue (in turns).
         jitter_strength: multiplies all four.
         jitter_probability: of any jitter.
         jitter_order: "random" or "fixed".
-        brightness_mode: "multiplicative" (SimCLR v2 and torchvision) or "additive" (SimCLR v1).
+        brightness_mode: "multiplicative" (SimCLR v2 and torchvision) or "additive" (SimCLR v1, BYOL).
         greyscale_probability: of losing colour.
         greyscale_first: greyscale before the jitter, not after: MoCo v1. Either order draws the same randomness.
         blur_probability: of Gaussian blur.

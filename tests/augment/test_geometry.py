@@ -69,6 +69,13 @@ def tensorflow_crop(rng, height, width, scale, ratio):
     return 0, 0, height, width
 
 
+def byol_crop(rng, height, width, scale, ratio):
+    """google-deepmind/deepmind-research at f5de0ed, byol/utils/dataset.py, `_decode_and_random_crop`."""
+    area, aspect = rng.uniform(*scale) * height * width, math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+    w, h = min(round(math.sqrt(area * aspect)), width), min(round(math.sqrt(area / aspect)), height)
+    return rng.integers(0, height - h + 1), rng.integers(0, width - w + 1), h, w
+
+
 def test_crop_area_and_log_ratio_are_uniform_where_every_draw_fits(key):
     _, _, height, width = boxes(key, 2000, 2000, scale=(0.1, 0.5)).T
     assert stats.kstest(height * width / 4e6, "uniform", args=(0.1, 0.4)).pvalue > SIGNIFICANT
@@ -78,12 +85,13 @@ def test_crop_area_and_log_ratio_are_uniform_where_every_draw_fits(key):
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (500, 150)])
-@pytest.mark.parametrize("distribution", ["torchvision", "tensorflow"])
+@pytest.mark.parametrize("distribution", ["torchvision", "tensorflow", "clamped"])
 def test_crop_distribution_is_the_library_s(key, height, width, distribution):
     """Area, ratio and place of 10,000 draws against a transcription of the library's loop."""
     drawn = boxes(key, height, width, distribution=distribution)
     rng = np.random.default_rng(0)
-    reference, count = {"torchvision": (torchvision_crop, DRAWS), "tensorflow": (tensorflow_crop, 2000)}[distribution]
+    references = {"torchvision": torchvision_crop, "tensorflow": tensorflow_crop, "clamped": byol_crop}
+    reference, count = references[distribution], 2000 if distribution == "tensorflow" else DRAWS
     expected = [reference(rng, height, width, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3)) for _ in range(count)]
     expected = np.array(expected, np.float64)
     for measure in (
@@ -95,7 +103,7 @@ def test_crop_distribution_is_the_library_s(key, height, width, distribution):
         assert stats.ks_2samp(measure(drawn), measure(expected)).pvalue > SIGNIFICANT
 
 
-@pytest.mark.parametrize("distribution", ["torchvision", "tensorflow"])
+@pytest.mark.parametrize("distribution", ["torchvision", "tensorflow", "clamped"])
 def test_crops_are_whole_pixels_inside_the_image(key, distribution):
     for height, width in ((32, 32), (5, 7), (1, 1)):
         drawn = boxes(key, height, width, distribution=distribution)

@@ -1,13 +1,15 @@
 """Heads against the official description of SimCLR's projectors and a float64 NumPy forward pass."""
 
+import math
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.models.heads import MLPHead
+from ssl_jax.models.heads import MLPHead, WeightNormDense
 from ssl_jax.models.norm import BatchNorm
 
 OUTPUT_NORM = partial(BatchNorm, use_bias=False)
@@ -35,12 +37,16 @@ def test_simclr_v2_projector_is_the_official_one():
     assert shapes(MLPHead((2048, 2048), 128, BatchNorm, OUTPUT_NORM), 2048) == expected
 
 
-def test_bias_stands_exactly_where_no_norm_follows():
+def test_bias_stands_where_no_norm_follows_or_where_asked_for():
     biased_output = hidden(1, 512, 64) | {"dense_2": {"kernel": (64, 32), "bias": (32,)}}
     assert shapes(MLPHead((64,), 32, BatchNorm), 512) == biased_output
     plain = {"dense_1": {"kernel": (512, 64), "bias": (64,)}, "dense_2": {"kernel": (64, 32), "bias": (32,)}}
     assert shapes(MLPHead((64,), 32), 512) == plain
     assert shapes(MLPHead((), 32), 512) == {"dense_1": {"kernel": (512, 32), "bias": (32,)}}
+    doubled = hidden(1, 512, 64) | {"dense_1": {"kernel": (512, 64), "bias": (64,)}, "dense_2": {"kernel": (64, 32)}}
+    assert shapes(MLPHead((64,), 32, BatchNorm, use_bias=False, hidden_bias=True), 512) == doubled
+    doubled["norm_2"] = {"scale": (32,)}  # and not the output
+    assert shapes(MLPHead((64,), 32, BatchNorm, OUTPUT_NORM, hidden_bias=True), 512) == doubled
 
 
 @pytest.mark.parametrize("norm, output_norm", [(BatchNorm, OUTPUT_NORM), (BatchNorm, None), (None, None)])
@@ -83,3 +89,45 @@ def test_bfloat16_computation_keeps_float32_parameters_and_output(key):
     variables = jax.eval_shape(partial(head.init, train=True), key, x)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
     assert jax.eval_shape(partial(head.apply, train=False), variables, x).dtype == jnp.float32
+
+
+def test_the_activation_is_the_one_asked_for(x64, key):
+    x = np.random.default_rng(0).normal(size=(8, 6))
+    head = MLPHead((5, 4), 3, activation=partial(nn.gelu, approximate=False), dtype=jnp.float64)
+    y, variables = head.init_with_output(key, x, train=True)
+    expected = x
+    for i in (1, 2, 3):
+        layer = variables["params"][f"dense_{i}"]
+        expected = expected @ layer["kernel"] + layer["bias"]
+        if i < 3:
+            expected = expected * np.vectorize(lambda t: (1 + math.erf(t / math.sqrt(2))) / 2)(expected)
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("learn_gain", [False, True])
+def test_the_last_layer_of_dino_is_a_product_with_columns_of_unit_length(x64, key, learn_gain):
+    r = np.random.default_rng(0)
+    x, layer = r.normal(size=(2, 5, 16)), WeightNormDense(12, learn_gain, jnp.float64)
+    y, variables = layer.init_with_output(key, x)
+    v = np.asarray(variables["params"]["kernel"])
+    np.testing.assert_allclose(y, x @ (v / np.linalg.norm(v, axis=0)), atol=1e-12)
+    assert 0.9 / 4 < np.abs(v).max() <= 1 / 4  # U(-a, a) with a = 1 / sqrt(16)
+    assert set(variables["params"]) == ({"kernel", "gain"} if learn_gain else {"kernel"})
+    if learn_gain:
+        gain = r.normal(size=(1, 12))
+        scaled = layer.apply({"params": {"kernel": v, "gain": gain}}, x)
+        np.testing.assert_allclose(scaled, y * gain[None], atol=1e-12)
+
+
+def test_a_column_of_zeros_is_no_division_by_zero():
+    params = {"kernel": jnp.zeros((4, 3))}
+    slope = jax.grad(lambda p: WeightNormDense(3).apply({"params": p}, jnp.ones((2, 4))).sum())(params)
+    assert np.isfinite(slope["kernel"]).all()
+
+
+def test_the_last_layer_in_half_precision_sums_and_returns_float32(key):
+    layer, x = WeightNormDense(64, dtype=jnp.bfloat16), jax.random.normal(key, (8, 256))
+    y, variables = layer.init_with_output(key, x)
+    assert y.dtype == variables["params"]["kernel"].dtype == jnp.float32
+    assert np.any(y != y.astype(jnp.bfloat16).astype(jnp.float32))
+    np.testing.assert_allclose(y, WeightNormDense(64).apply(variables, x), atol=0.1)

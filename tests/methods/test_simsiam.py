@@ -1,0 +1,130 @@
+"""SimSiam: what is predicted from what, what is stopped, which rates stay constant, its collapse where nothing is."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssl_jax.methods import networks
+from ssl_jax.models import resnet
+from ssl_jax.train import optim
+from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
+
+
+@pytest.fixture
+def prepared(tiny, tiny_batch, unoptimized, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+
+    def make(**changes):
+        config = tiny("simsiam")
+        config.update_from_flattened_dict(changes)
+        return config, *prepare(config, tiny_batch())
+
+    return make
+
+
+def by_hand(config, views, params, state):
+    """Outputs by view of networks in a row, the second view after the first, and the statistics after both."""
+    make, stats, out = networks.make_networks(config, "projector", "predictor")(), state["batch_stats"], []
+    for view in (0, 1):
+        found, stats = networks.forward(make, params, stats, views[f"view_{view}"])
+        out.append(found)
+    return out, stats
+
+
+def test_every_view_is_predicted_from_the_other_and_projections_are_stopped(prepared):
+    config, method, views, params, state = prepared()
+
+    def loss(params):
+        return loss_and_outputs(method, views, params, state)
+
+    def against_constants(params, targets):  # algorithm 1 with z.detach() written out
+        out, _ = by_hand(config, views, params, state)
+        return -sum(
+            jnp.sum(p * t, axis=1) / jnp.linalg.norm(p, axis=1) / jnp.linalg.norm(t, axis=1)
+            for p, t in ((out[0]["predictor"], targets[1]), (out[1]["predictor"], targets[0]))
+        ).mean() / 2  # fmt: skip
+
+    @jax.jit
+    def both(params):
+        out, stats = by_hand(config, views, params, state)
+        targets = [found["projector"] for found in out]
+        return jax.value_and_grad(loss, has_aux=True)(params), jax.grad(against_constants)(params, targets), out, stats
+
+    ((value, (held, new)), slope), expected_slope, out, stats = both(params)
+    cosines = [np.sum(unit(held[p]) * unit(held[t]), axis=1) for p, t in (("z_a", "z_b"), ("prediction_1", "target_0"))]
+    assert float(value) == pytest.approx(-np.mean(cosines), abs=1e-6)
+    for name, expected in (
+        ("z_a", out[0]["predictor"]), ("prediction_1", out[1]["predictor"]), ("features", out[0]["encoder"]),
+        ("z_b", out[1]["projector"]), ("target_0", out[0]["projector"]),
+    ):  # fmt: skip
+        np.testing.assert_allclose(held[name], expected, atol=1e-5, err_msg=name)
+    for a, b in zip(jax.tree.leaves(new["batch_stats"]), jax.tree.leaves(stats), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    for (path, a), b in zip(jax.tree.leaves_with_path(slope), jax.tree.leaves(expected_slope), strict=True):
+        assert np.abs(a - b).max() <= 1e-3 * np.abs(b).max() + 1e-7, jax.tree_util.keystr(path)
+
+
+def test_a_stop_gradient_that_is_switched_off_lets_projections_move(prepared):
+    slopes = {}
+    for stop in (True, False):
+        _, method, views, params, state = prepared(**{"method.stop_gradient": stop})
+        loss = partial(lambda method, views, state, params: loss_and_outputs(method, views, params, state)[0], method)
+        found = jax.jit(jax.grad(loss, argnums=2))(views, state, params)
+        slopes[stop] = np.asarray(found["projector"]["dense_1"]["kernel"])
+        assert all(np.any(leaf) for leaf in jax.tree.leaves(found["predictor"]))
+    assert np.abs(slopes[True] - slopes[False]).max() > 0.1 * np.abs(slopes[True]).max()
+
+
+def test_heads_are_the_official_ones(prepared):
+    """builder.py: no biases in the projector, whose last norm has no parameters; one in the predictor's output."""
+    _, _, _, params, state = prepared(
+        **{"model.projector.hidden_dims": (24, 24), "model.projector.output_dim": 24,
+           "model.predictor.hidden_dims": (6,), "model.predictor.output_dim": 24}
+    )  # fmt: skip
+    shapes = {head: jax.tree.map(lambda leaf: leaf.shape, params[head]) for head in ("projector", "predictor")}
+    norm = {"scale": (24,), "bias": (24,)}
+    assert shapes["projector"] == {
+        "dense_1": {"kernel": (4, 24)}, "norm_1": norm, "dense_2": {"kernel": (24, 24)}, "norm_2": norm,
+        "dense_3": {"kernel": (24, 24)},
+    }  # fmt: skip
+    assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2", "norm_3"}
+    assert shapes["predictor"] == {
+        "dense_1": {"kernel": (24, 6)}, "norm_1": {"scale": (6,), "bias": (6,)},
+        "dense_2": {"kernel": (6, 24), "bias": (24,)},
+    }  # fmt: skip
+    assert "norm_2" not in state["batch_stats"]["predictor"]
+
+
+def test_the_predictor_keeps_its_rate_and_everything_decays(prepared):
+    """main_simsiam.py, `adjust_learning_rate` with --fix-pred-lr, and torch.optim.SGD over all parameters."""
+    config, method, _, params, _ = prepared(**{"optim.schedule": "cosine", "optim.momentum": 0.0})
+    optimizer, _ = optim.build(
+        config.optim, params, method.groups(params), batch_size=256, steps=100, steps_per_epoch=1
+    )
+    state, zeros = optimizer.init(params), jax.tree.map(jnp.zeros_like, params)
+    step, moves = jax.jit(optimizer.update), {}
+    for count in range(100):
+        updates, state = step(zeros, state, jax.tree.map(jnp.ones_like, params))
+        moves[count] = updates
+    decay, rate = config.optim.weight_decay, config.optim.learning_rate
+    for count, factor in ((0, 1.0), (50, 0.5), (99, (1 + np.cos(0.99 * np.pi)) / 2)):
+        for name, subtree in moves[count].items():
+            expected = -rate * decay * (1.0 if name == "predictor" else factor)
+            for leaf in jax.tree.leaves(subtree):
+                np.testing.assert_allclose(leaf, expected, rtol=1e-4, err_msg=f"{name} {count}")
+
+
+def test_without_stop_gradient_it_collapses_and_the_watch_says_so(tiny, unoptimized):
+    def run(stop):
+        config = tiny("simsiam")
+        config.method.stop_gradient, config.train.batch_size = stop, 64
+        config.optim.learning_rate, config.optim.name = 1.0, "sgd"
+        return watched(config, 100)
+
+    warnings, row = run(False)
+    assert any("complete collapse" in warning for warning in warnings) and row["std"] < 0.05
+    warnings, row = run(True)
+    assert warnings == [] and row["std"] > 0.2
