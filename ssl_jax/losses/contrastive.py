@@ -1,40 +1,37 @@
-"""Contrastive losses over the global batch, exact across devices.
+"""Contrastive losses over the global batch, exact across devices: every device passes its own rows `[b, D]` of it.
 
-Every device passes its own rows `[b, D]` of the global batch (b the same on every device); the rows of all devices,
-gathered along `axis_name`, are the candidates, and gradient flows through them. The returned value is LOCAL: its mean
-over the axis is the global loss, so differentiate it as it is and average the gradients once with `lax.pmean`.
+Negatives come from all devices and gradient flows to them, in memory linear in b (`tiles.py`, `log_sums.py`). Differentiate
+the value as it is and average the gradients once with `lax.pmean`: the mean over the axis of the returned values is the
+global loss. With n devices dividing 8, and from a global batch of 512 on, value and gradients have the same bits for any n.
 """
-
-import numbers
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax.collectives import all_gather, axis_index, axis_size, pmean
-
-# A function of the global batch alone, so that the number of devices does not change the form of the computation.
-_ONE_BLOCK_UP_TO = 8192
-_ONE_BLOCK_LOGITS = 2**27
-_BLOCK_SIZE = 1024
+from ssl_jax.losses import batch as arguments
+from ssl_jax.losses import tiles
+from ssl_jax.losses.negatives import cosines, form_of, normalisers, side
 
 
-def nt_xent(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
+def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
     """NT-Xent, the loss of SimCLR: every view finds its partner among the other 2B - 1 views of the global batch.
 
     `l_i = -log(exp(s_ij) / sum_{k != i} exp(s_ik))`, `s_ik = cos(z_i, z_k) / temperature`, j the other view of i;
-    the loss is the mean of `l_i` over the 2B anchors.
+    the loss is the mean of `l_i` over the 2B anchors. With V > 2 views an anchor has V - 1 partners, and `l_i` is the
+    mean over them, each against all other V B - 1 views: `sup_con` with the example as the label.
 
     Args:
       z_a: embeddings of the first views, float `[b, D]`, this device's rows; L2-normalised inside.
       z_b: embeddings of the second views, float `[b, D]`; row i belongs to the same example as row i of `z_a`.
+      others: embeddings of further views, likewise.
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
-      block_size: anchors handled at a time, which bounds the memory by O(block_size * 2B); the result does not depend
-        on it. None takes all at once up to a global batch of 8,192, and 1,024 at a time beyond.
+      block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
+        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
       weights: non-negative `[b]`, taken as constants. An example's weight multiplies its term in the mean and its
-        terms as a negative of others; the positive pair always counts once. Rows of weight 0 are padding.
-      reduction: "mean", or "none" for the per-example values (the mean of the two anchors).
+        terms as a negative of others; the positive pairs always count once. Rows of weight 0 are padding.
+      reduction: "mean", or "none" for the per-example values (the mean of the anchors of an example).
 
     Returns:
       At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
@@ -51,20 +48,22 @@ def nt_xent(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weigh
     Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", eq. 1 and algorithm 1,
     arXiv 2002.05709. The official code takes the sum of the two directions' means, twice this value.
     """
-    _check(z_a, z_b, ("z_a", "z_b"), temperature, block_size, weights, reduction)
-    b = len(z_a)
-    z = normalise(jnp.concatenate([z_a, z_b]))
-    row = jnp.arange(2 * b)
-    offset = axis_index(axis_name) * 2 * b
-    losses = _cross_entropy(
-        z / temperature,
-        all_gather(z, axis_name),
-        positive=offset + jnp.roll(row, b),
-        excluded=offset + row,
-        weights=None if weights is None else all_gather(jnp.tile(weights, 2), axis_name),
-        block_size=_block_size(block_size, b, axis_name),
-    )
-    return _reduce(losses.reshape(2, b).mean(axis=0), weights, reduction, axis_name)
+    views = (z_a, z_b, *others)
+    for view in views[1:]:
+        check(z_a, view, ("z_a", "z_b" if view is z_b else "another view"), temperature, block_size, weights, reduction)
+    batch = tiles.cut(len(z_a), axis_name, block_size)
+    scale = batch.spread(1 / temperature)
+    negatives = among_views(batch, views, 1 / temperature, scale, weights)
+    anchors = []
+    for i, view in enumerate(views):
+        positives = [scale * batch.split(cosines(view, other)) for j, other in enumerate(views) if j != i]
+        # log(1 + negatives / positives), which stays exact where the positives leave next to nothing to the negatives.
+        if len(positives) == 1:
+            anchors.append(jax.nn.softplus(negatives[i] - positives[0]))
+        else:
+            together = jax.nn.logsumexp(jnp.stack(positives), axis=0)
+            anchors.append(jax.nn.softplus(negatives[i] - together) + together - sum(positives) / len(positives))
+    return batch.mean(sum(anchors) / len(anchors), weights, reduction)
 
 
 def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -78,15 +77,15 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
       key: float `[b, D]`; row i is the positive of row i of `query`, the rest of the global batch its negatives.
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
-      block_size: queries handled at a time, which bounds the memory by O(block_size * B); the result does not depend
-        on it. None takes all at once up to a global batch of 8,192, and 1,024 at a time beyond.
+      block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
+        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
       weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its key's
         term as a negative of others; the positive always counts once. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the queries.
 
     Returns:
       At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
-      values are not multiplied by the weights of their own pairs.
+      values are not multiplied by the weights of their own examples.
 
     Raises:
       ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
@@ -98,17 +97,57 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
 
     van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4, arXiv 1807.03748.
     """
-    _check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
-    b = len(query)
-    losses = _cross_entropy(
-        normalise(query) / temperature,
-        all_gather(normalise(key), axis_name),
-        positive=axis_index(axis_name) * b + jnp.arange(b),
-        excluded=None,
-        weights=None if weights is None else all_gather(weights, axis_name),
-        block_size=_block_size(block_size, b, axis_name),
-    )
-    return _reduce(losses, weights, reduction, axis_name)
+    check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
+    batch = tiles.cut(len(query), axis_name, block_size)
+    scale = batch.spread(1 / temperature)
+    form = form_of(1 / temperature, batch)
+    rows, columns = side(batch, [query], weights, scale=scale), side(batch, [key], weights)
+    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
+    positives = scale * batch.split(cosines(query, key))
+    return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
+
+
+def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=None, reduction="mean"):
+    """The loss of CLIP: every image finds its text among all texts of the global batch, and every text its image.
+
+    `l_i = -log(exp(s_ii) / sum_k exp(s_ik)) / 2 - log(exp(s_ii) / sum_k exp(s_ki)) / 2`,
+    `s_ik = logit_scale cos(image_i, text_k)`; the loss is the mean over the B pairs.
+
+    Args:
+      image: float `[b, D]`, this device's rows; L2-normalised inside.
+      text: float `[b, D]`; row i belongs to row i of `image`.
+      logit_scale: positive scalar that multiplies the cosine (not its logarithm); may be traced.
+      axis_name: mapped axis over which the global batch is spread; None for a single device.
+      block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
+        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+      weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its terms
+        as a negative of others; the positive always counts once. Rows of weight 0 are padding.
+      reduction: "mean", or "none" for the values of the pairs.
+
+    Returns:
+      At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
+      values are not multiplied by the weights of their own examples.
+
+    Raises:
+      ValueError: on wrong shapes, a scale that is not positive, a wrong block size or reduction.
+
+    Example:
+      >>> z = jnp.eye(4)  # both directions are InfoNCE at temperature 1: log(1 + 3 / e)
+      >>> round(float(clip(z, z, logit_scale=1.0)), 4)
+      0.7437
+
+    Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3,
+    arXiv 2103.00020.
+    """
+    check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
+    batch = tiles.cut(len(image), axis_name, block_size)
+    scale = batch.spread(logit_scale)
+    form = form_of(logit_scale, batch, columns=True)
+    rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
+    negatives = normalisers(form, batch, rows, columns, logit_scale)
+    positives = scale * batch.split(cosines(image, text))
+    losses = sum(jax.nn.softplus(of_side - positives) for of_side in negatives) / 2
+    return batch.mean(losses, weights, reduction)
 
 
 def queue_info_nce(
@@ -123,11 +162,11 @@ def queue_info_nce(
     Args:
       query: float `[b, D]`, this device's rows; L2-normalised inside.
       key: float `[b, D]`; row i is the positive of row i of `query`.
-      queue: float `[K, D]`, the negatives, the same on every device; L2-normalised inside.
+      queue: float `[K, D]`, the negatives, the same on every device, taken as constants; L2-normalised inside.
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
-      block_size: queries handled at a time, which bounds the memory by O(block_size * K); the result does not depend
-        on it. None takes all at once up to 2^27 logits of the global batch, and 1,024 at a time beyond.
+      block_size: queries, and keys of the queue, in a tile, which bounds the memory by O(block_size^2) beside the
+        embeddings; the result does not depend on it but for rounding. None: by the GLOBAL batch.
       weights: non-negative `[b]`, taken as constants: an example's weight multiplies its term in the mean.
       reduction: "mean", or "none" for the values of the queries.
 
@@ -145,91 +184,35 @@ def queue_info_nce(
 
     He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning", eq. 1, arXiv 1911.05722.
     """
-    _check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
+    check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
     if jnp.ndim(queue) != 2 or jnp.shape(queue)[1:] != jnp.shape(query)[1:]:
         raise ValueError(
             f"queue has shape {jnp.shape(queue)} and query has shape {jnp.shape(query)}, but queue must be [K, D] with "
             "the D of the queries: pass one earlier key a row."
         )
-    query, key, queue = (normalise(x) for x in (query, key, queue))
-
-    def cross_entropy(row):
-        anchor, positive = row
-        positive = jnp.sum(anchor * positive)
-        negatives = jnp.einsum("d,kd->k", anchor, queue, precision=lax.Precision.HIGHEST)
-        return jnp.logaddexp(positive, jax.nn.logsumexp(negatives)) - positive
-
-    if block_size is None:
-        block_size = len(query) if len(query) * axis_size(axis_name) * len(queue) <= _ONE_BLOCK_LOGITS else _BLOCK_SIZE
-    losses = _by_blocks(cross_entropy, (query / temperature, key), block_size)
-    return _reduce(losses, weights, reduction, axis_name)
+    batch = tiles.cut(len(query), axis_name, block_size)
+    scale = batch.spread(1 / temperature)
+    form = form_of(1 / temperature, batch, constant=True)
+    held = tiles.cut(len(queue), None, len(queue) if batch.gathered else block_size)._replace(gathered=batch.gathered)
+    nobody = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
+    rows, columns = side(batch, [query], scale=scale), side(held, [lax.stop_gradient(queue)], labels=nobody)
+    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
+    positives = scale * batch.split(cosines(query, key))
+    return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 
-def _cross_entropy(anchors, candidates, *, positive, excluded, weights, block_size):
-    """Softmax cross-entropy `[m]` of anchors `[m, D]` against candidates `[C, D]`.
-
-    Anchor i has its positive in column `positive[i]` and leaves out column `excluded[i]` (None: no column); the other
-    columns are negatives, weighted by `weights` `[C]` (None: ones).
-    """
-    column = jnp.arange(len(candidates))
-    log_weights = None if weights is None else jnp.log(lax.stop_gradient(weights).astype(candidates.dtype))
-
-    def cross_entropy(row):
-        anchor, positive, excluded = row
-        logits = jnp.einsum("d,cd->c", anchor, candidates, precision=lax.Precision.HIGHEST)
-        is_positive = column == positive
-        terms = logits if weights is None else jnp.where(is_positive, logits, logits + log_weights)
-        if excluded is not None:
-            terms = jnp.where(column == excluded, -jnp.inf, terms)
-        # The positive is read from the same product as the sum, so that rounding never makes the loss negative.
-        return jax.nn.logsumexp(terms) - jnp.sum(logits, where=is_positive)
-
-    return _by_blocks(cross_entropy, (anchors, positive, excluded), block_size)
+def among_views(batch: tiles.Tiles, views, bound, scale, weights):
+    """`log sum_k w_k exp(s_ik)` over all views of other examples, for every view of every example: `[V, t, size]`."""
+    columns = side(batch, views, weights)
+    rows = columns._replace(scale=columns.scale * jnp.tile(scale, (1, len(views))))
+    negatives, _ = normalisers(form_of(bound, batch, symmetric=True), batch, rows, columns, bound)
+    return jnp.moveaxis(negatives.reshape(batch.count, len(views), batch.size), 1, 0)
 
 
-def _by_blocks(loss, rows, block_size):
-    """`loss` of every row, `[m]`, in blocks; the backward pass computes a block again instead of keeping them all."""
-    if block_size >= len(rows[0]):
-        return jax.vmap(loss)(rows)
-    return lax.map(jax.checkpoint(loss), rows, batch_size=block_size)
-
-
-def normalise(x):
-    """Rows of unit length in at least float32; a zero row stays zero, with finite gradient."""
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
-
-
-def _reduce(losses, weights, reduction, axis_name):
-    if reduction == "none":
-        return losses
-    if weights is None:
-        return losses.mean()
-    # Devices may hold unequal weight: dividing by the axis mean makes the mean of the local values the global one.
-    weights = lax.stop_gradient(weights).astype(losses.dtype)
-    return jnp.sum(weights * losses) / pmean(jnp.sum(weights), axis_name)
-
-
-def _block_size(block_size, b, axis_name):
-    global_batch = b * axis_size(axis_name)
-    default = 2 * global_batch if global_batch <= _ONE_BLOCK_UP_TO else _BLOCK_SIZE
-    return default if block_size is None else block_size
-
-
-def _check(x, y, names, temperature, block_size, weights, reduction):
-    if jnp.ndim(x) != 2 or jnp.shape(x) != jnp.shape(y):
-        raise ValueError(
-            f"{names[0]} has shape {jnp.shape(x)} and {names[1]} has shape {jnp.shape(y)}, but both must be [b, D] "
-            "with equal b and D: pass one embedding a row, the two rows of a pair at the same place."
-        )
-    if isinstance(temperature, numbers.Real) and not temperature > 0:
-        raise ValueError(f"temperature is {temperature}, but must be positive: SimCLR takes 0.1, CIFAR-10 recipes 0.5.")
-    if block_size is not None and not (isinstance(block_size, numbers.Integral) and block_size > 0):
-        raise ValueError(f"block_size is {block_size!r}, but must be a positive integer: pass None to have it chosen.")
-    if weights is not None and jnp.shape(weights) != jnp.shape(x)[:1]:
-        raise ValueError(
-            f"weights has shape {jnp.shape(weights)}, but {names[0]} of shape {jnp.shape(x)} needs {jnp.shape(x)[:1]}: "
-            "pass one weight an example."
-        )
-    if reduction not in ("mean", "none"):
-        raise ValueError(f'reduction is {reduction!r}, but must be "mean" or "none": pass one of the two.')
+def check(x, y, names, positive, block_size, weights, reduction, name="temperature"):
+    """Refuses arguments of a loss of pairs; `positive` is the value of what `name` names."""
+    hint = "CLIP begins at 14.3 and ends at 100" if name == "logit_scale" else "SimCLR takes 0.1, CIFAR-10 recipes 0.5"
+    arguments.check_pair(x, y, names)
+    arguments.check_positive(name, positive, hint)
+    arguments.check_block_size(block_size)
+    arguments.check_mean(len(x), weights, reduction)

@@ -1,0 +1,236 @@
+"""The normalisers of contrastive losses, `log sum_j w_j exp(s_ij)` over the negatives, in linear memory on any devices.
+
+Logits are computed tile by tile, once in the forward and once in the backward pass, which forms the gradients of both
+sides from the same weights. Neither the B x B logits nor the gathered batch exist anywhere; what is kept for the
+backward pass are the embeddings and the normalisers.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssl_jax import collectives
+from ssl_jax.losses import tiles
+
+# No logit exceeds the scale. While twice the scale is below this, exp(s) neither overflows float32 nor vanishes beside
+# the largest, so that one exponential serves rows and columns; beyond it each side has a running maximum.
+ONE_EXPONENTIAL_BELOW = 80.0
+
+
+class Side(NamedTuple):
+    """The rows, or the columns, of the logits `s_ij = z_i . z_j scale_i scale_j`, as tiles of m.
+
+    Attributes:
+      z: embeddings as they come, `[t, m, D]`.
+      scale: `[t, m]`, the inverse length of the embedding, on one side times 1 / temperature; not 0.
+      weight: `[t, m]`, as a negative of others; 0 for padding.
+      label: int32 `[t, m]`; a pair with equal labels is no pair of negatives.
+    """
+
+    z: Any
+    scale: Any
+    weight: Any
+    label: Any
+
+
+class Form(NamedTuple):
+    """What is wanted of rows and columns.
+
+    Attributes:
+      columns: whether columns want normalisers, too.
+      symmetric: both sides are the same, so each pair of tiles is met once; the normalisers are those of the rows.
+      constant: all columns are on every device, and constants: a queue.
+      one_exponential: whether the scale is small enough for it; None where the scale is traced.
+      axis_name: mapped axis of the devices.
+    """
+
+    columns: bool = False
+    symmetric: bool = False
+    constant: bool = False
+    one_exponential: bool | None = None
+    axis_name: str | None = None
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def log_sums(form: Form, rows: Side, columns: Side, bound):
+    """`log sum_j w_j exp(s_ij)` of every row, over the columns of another label.
+
+    Args:
+      form: what is wanted.
+      rows: this device's rows.
+      columns: this device's columns; or, if constant, all there are.
+      bound: scalar, no logit exceeds it; decides on the number of exponentials where that is not known before.
+
+    Returns:
+      The normalisers of the rows, `[t, m]`, -inf where there is no negative; and those of the columns,
+      `log sum_i w_i exp(s_ij)`, or None. Labels, weights and the bound have no gradient.
+    """
+    return _forward(form, rows, columns, bound)[0]
+
+
+def _forward(form, rows, columns, bound):
+    one = one_exponential(form, bound)
+    twice = counts_twice(form, columns)
+
+    def meet(offset, row, row_sum, column, column_sum):
+        logits, counted = scaled_products(row, column), row.label[:, None] != column.label[None]
+
+        def add(one, row_sum, column_sum):
+            row_sum = tally(one, row_sum, logits, counted, column.weight, axis=1)
+            if form.columns or form.symmetric:
+                column_sum = tally(one, column_sum, logits, counted, row.weight * twice(offset), axis=0)
+            return row_sum, column_sum
+
+        return either(one, add, row_sum, column_sum)
+
+    row_sums, column_sums = nothing(one, rows), nothing(one, columns) if form.columns or form.symmetric else ()
+    row_sums, column_sums = tiles.sweep(meet, rows, row_sums, columns, column_sums, **course(form, columns))
+    if form.symmetric:
+        found = log(merge(row_sums, column_sums)), None
+    else:
+        found = log(row_sums), log(column_sums) if form.columns else None
+    return found, (rows, columns, bound, found)
+
+
+def _backward(form, kept, cotangents):
+    rows, columns, bound, logs = kept
+    one = one_exponential(form, bound) if form.columns or form.symmetric else False
+    twice = counts_twice(form, columns)
+    # Where there is no negative, exp(s - inf) leaves no gradient.
+    logs = jax.tree.map(lambda x: jnp.where(x == -jnp.inf, jnp.inf, x), logs)
+    of_rows = of_columns = logs[0], cotangents[0]
+    if not form.symmetric:
+        of_columns = logs[1], cotangents[1]
+
+    def weigh(offset, logits, row, of_row, column, of_column):
+        def share(one):
+            """d loss / d logits: the cotangent of each normaliser times the share of the logit in it."""
+            gradients = shares(one, logits, of_row, 1) * column.weight[None]
+            if form.columns or form.symmetric:
+                gradients += shares(one, logits, of_column, 0) * (row.weight * twice(offset))[:, None]
+            return gradients * jnp.exp(logits) if one else gradients
+
+        return jnp.where(row.label[:, None] != column.label[None], either(one, share), 0)
+
+    return *pull_back(form, weigh, rows, of_rows, columns, of_columns), None
+
+
+log_sums.defvjp(_forward, _backward)
+
+
+def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, of_columns, sums: bool = False):
+    """The cotangents of both sides, from `weigh(offset, logits, row, of_row, column, of_column)` = d loss / d logits.
+
+    With `sums` also the sums of d loss / d logits over the columns, `[t, m]`.
+    """
+
+    def meet(offset, row, row_sum, column, column_sum):
+        (row, transposed, of_row), (column, of_column) = row, column
+        gradients = weigh(offset, scaled_products(row, column), row, of_row, column, of_column)
+        row_sum, whole = row_sum
+        if sums:
+            whole = whole + jnp.sum(gradients, axis=1)
+        gradients = (gradients * (row.scale[:, None] * column.scale[None])).astype(row.z.dtype)
+        row_sum = row_sum + contract("ij,jd->id", gradients, column.z), whole
+        return row_sum, column_sum if form.constant else column_sum + contract("di,ij->dj", transposed, gradients)
+
+    z_rows, z_columns = (jnp.zeros(side.z.shape, side.scale.dtype) for side in (rows, columns))
+    (z_rows, whole), z_columns = tiles.sweep(
+        meet, (rows, () if form.constant else rows.z.mT, of_rows), (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
+        (columns, of_columns), () if form.constant else z_columns.mT, **course(form, columns),
+    )  # fmt: skip
+    found = _cotangent(rows, z_rows), None if form.constant else _cotangent(columns, z_columns.mT)
+    return (*found, whole) if sums else found
+
+
+def course(form: Form, columns: Side) -> dict:
+    """Where the sweep goes: all the way round, or half way where every pair of tiles then has met."""
+    if form.constant:
+        return {"offsets": len(columns.scale), "stagger": False}
+    total = len(columns.scale) * collectives.axis_size(form.axis_name)
+    return {"offsets": total // 2 + 1 if form.symmetric else total, "axis_name": form.axis_name}
+
+
+def counts_twice(form: Form, columns: Side) -> Callable:
+    """`offset -> 1 or 0`: whether what a pair of tiles gives the row tile, it also gives the column tile.
+
+    Of a symmetric sweep, a tile meets itself at offset 0, and half way round two tiles meet twice.
+    """
+    if not form.symmetric:
+        return lambda offset: 1
+    total = len(columns.scale) * collectives.axis_size(form.axis_name)
+    return lambda offset: jnp.where((offset == 0) | (2 * offset == total), 0, 1).astype(columns.scale.dtype)
+
+
+def one_exponential(form: Form, bound):
+    """Whether one exponential is enough: a bool, traced where the scale is."""
+    return bound * 2 < ONE_EXPONENTIAL_BELOW if form.one_exponential is None else form.one_exponential
+
+
+def either(one, function: Callable, *operands):
+    """`function(one, *operands)`, where `one` may be traced."""
+    if isinstance(one, bool):
+        return function(one, *operands)
+    return lax.cond(one, functools.partial(function, True), functools.partial(function, False), *operands)
+
+
+def scaled_products(row: Side, column: Side):
+    """The logits of two tiles."""
+    return contract("id,jd->ij", row.z, column.z) * (row.scale[:, None] * column.scale[None])
+
+
+def contract(subscripts: str, x, y):
+    """An einsum that sums in float32 or wider, and multiplies float32 as float32."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return jnp.einsum(subscripts, x, y, precision=lax.Precision.HIGHEST, preferred_element_type=wide)
+
+
+def nothing(one, side: Side):
+    """The start of sums `(maximum, sum of exponentials relative to it)`; with one exponential the maximum stays 0."""
+    lowest = jnp.where(one, 0, -jnp.inf).astype(side.scale.dtype)
+    return jnp.full_like(side.scale, lowest), jnp.zeros_like(side.scale)
+
+
+def tally(one: bool, sums, logits, counted, weight, axis: int):
+    """One more tile of logits in sums over `axis`, in which `weight` is that of each term."""
+    if one:
+        terms = jnp.where(counted, jnp.exp(logits), 0)
+        return sums[0], sums[1] + contract("ij,j->i" if axis else "ij,i->j", terms, weight)
+    weight = jnp.expand_dims(weight, 1 - axis)
+    logits = jnp.where(counted & (weight > 0), logits, -jnp.inf)
+    largest = jnp.maximum(sums[0], logits.max(axis=axis))
+    shift = jnp.where(largest == -jnp.inf, 0, largest)
+    new = jnp.sum(jnp.exp(logits - jnp.expand_dims(shift, axis)) * weight, axis=axis)
+    return largest, sums[1] * jnp.exp(sums[0] - shift) + new
+
+
+def merge(a, b):
+    """Two sums of the same rows as one."""
+    largest = jnp.maximum(a[0], b[0])
+    shift = jnp.where(largest == -jnp.inf, 0, largest)
+    return largest, a[1] * jnp.exp(a[0] - shift) + b[1] * jnp.exp(b[0] - shift)
+
+
+def log(sums):
+    """The logarithm of sums, -inf of empty ones."""
+    return jnp.where(sums[1] > 0, sums[0] + jnp.log(sums[1]), -jnp.inf)
+
+
+def shares(one: bool, logits, of_side, axis: int):
+    """Cotangent times `exp(logits - log)`; with one exponential, what remains of it beside `exp(logits)`."""
+    logs, cotangents = (jnp.expand_dims(x, axis) for x in of_side)
+    if one:
+        return cotangents * jnp.exp(-logs)
+    # Bounded, since what does not count may be larger than all that does, and must not be inf where it is taken out.
+    return cotangents * jnp.exp(jnp.minimum(logits - logs, ONE_EXPONENTIAL_BELOW))
+
+
+def _cotangent(side: Side, z):
+    """Of a side, from that of its embeddings: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
+    flat = (-1, z.shape[-1])  # one shape of sums, whether there is one tile or several: the same bits
+    scale = jnp.sum(side.z.reshape(flat).astype(z.dtype) * z.reshape(flat), axis=-1).reshape(side.scale.shape)
+    return Side(z.astype(side.z.dtype), scale / side.scale, None, None)

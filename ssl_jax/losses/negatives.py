@@ -1,0 +1,89 @@
+"""What contrastive losses are made of: the logits of positive pairs, and the normalisers over the negatives."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssl_jax.collectives import all_gather, axis_index
+from ssl_jax.losses.batch import normalise, widen
+from ssl_jax.losses.log_sums import ONE_EXPONENTIAL_BELOW, Form, Side, log_sums
+from ssl_jax.losses.tiles import Tiles
+
+SMALLEST = 1e-12  # of a squared length, as in `normalise`
+
+
+def inverse_length(z):
+    """`1 / |z|` of rows `[..., D]` in at least float32; 1e6 for rows shorter than 1e-6."""
+    z = widen(z)
+    return lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1), SMALLEST))
+
+
+def examples(batch: Tiles):
+    """The places of the rows in the global batch, int32 `[t, size]`; -1 for what fills up a tile."""
+    start = axis_index(batch.axis_name) * batch.rows
+    return batch.split((start + jnp.arange(batch.rows)).astype(jnp.int32), fill=-1)
+
+
+def side(batch: Tiles, views, weights=None, labels=None, scale=None) -> Side:
+    """Rows or columns: the views of each tile of examples, one after another.
+
+    Args:
+      batch: the tiles.
+      views: a sequence of `[rows, D]`.
+      weights: non-negative `[rows]`, or None for ones.
+      labels: int32 `[t, size]`, or None for the places in the global batch.
+      scale: `[t, size]`, what multiplies the logits, or None.
+    """
+    z = jnp.concatenate([batch.split(view) for view in views], axis=1)
+    lengths = jnp.concatenate([batch.split(inverse_length(view)) for view in views], axis=1)
+    weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(weights)
+    weights = batch.split(weights.astype(lengths.dtype))
+    labels = examples(batch) if labels is None else labels
+    return Side(
+        z,
+        lengths if scale is None else lengths * jnp.tile(scale, (1, len(views))),
+        jnp.tile(weights, (1, len(views))),
+        jnp.tile(labels, (1, len(views))),
+    )
+
+
+def normalisers(form: Form, batch: Tiles, rows: Side, columns: Side, bound):
+    """`log_sums`, or for a small batch the same by the usual operations on the gathered columns."""
+    if not batch.gathered:
+        return log_sums(form, rows, columns, bound)
+    gather = lambda side: jax.tree.map(lambda x: all_gather(x[0], form.axis_name), side)  # noqa: E731
+    own = lambda side: jax.tree.map(lambda x: x[0], side)  # noqa: E731
+    of_rows = _gathered(own(rows), own(columns) if form.constant else gather(columns))[None]
+    return of_rows, _gathered(own(columns), gather(rows))[None] if form.columns else None
+
+
+def _gathered(rows: Side, columns: Side):
+    """The normalisers of `[m]` rows over all columns."""
+    products = jnp.einsum("id,jd->ij", *map(_unit, (rows, columns)), precision=lax.Precision.HIGHEST)
+    counted = (rows.label[:, None] != columns.label[None]) & (columns.weight[None] > 0)
+    found = counted.any(axis=1)
+    # Twice `where`: a row without negatives has neither a value nor a gradient.
+    terms = jnp.where(counted, products + jnp.log(columns.weight)[None], -jnp.inf)
+    terms = jnp.where(found[:, None], terms, 0)
+    return jnp.where(found, jax.nn.logsumexp(terms, axis=1), -jnp.inf)
+
+
+def _unit(side: Side):
+    return widen(side.z) * side.scale[:, None]
+
+
+def form_of(scale, batch: Tiles, **options) -> Form:
+    """The `Form` of logits that do not exceed `scale`, a number or traced."""
+    known = None if isinstance(scale, jax.core.Tracer) else bool(scale * 2 < ONE_EXPONENTIAL_BELOW)
+    return Form(one_exponential=known, axis_name=batch.axis_name, **options)
+
+
+def cosines(x, y):
+    """Cosines of rows `[..., D]`, exact to rounding for nearly parallel rows, too.
+
+    `x . y = (|x|^2 + |y|^2 - |x - y|^2) / 2`, where the lengths are known to be 1: the difference keeps the digits that
+    1 - cosine is made of.
+    """
+    # The squared lengths after normalisation; less than 1 for rows of hardly any length.
+    lengths = [jnp.minimum(jnp.sum(jnp.square(widen(z)), axis=-1) / SMALLEST, 1) for z in (x, y)]
+    return (lengths[0] + lengths[1] - jnp.sum(jnp.square(normalise(x) - normalise(y)), axis=-1)) / 2

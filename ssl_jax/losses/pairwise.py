@@ -1,0 +1,84 @@
+"""The sigmoid loss of SigLIP: every pair of the global batch is a binary question, exact across devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.losses import tiles
+from ssl_jax.losses.contrastive import check
+from ssl_jax.losses.log_sums import Form, contract, course, pull_back, scaled_products
+from ssl_jax.losses.negatives import cosines, side
+
+
+def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=None, weights=None, reduction="mean"):
+    """The loss of SigLIP: does this text belong to this image? asked of all B x B pairs of the global batch.
+
+    `l_i = softplus(-s_ii) + sum_{k != i} softplus(s_ik)`, `s_ik = logit_scale cos(image_i, text_k) + logit_bias`; the
+    loss is the mean of `l_i` over the B images: the sum over pairs, divided by B.
+
+    Args:
+      image: float `[b, D]`, this device's rows; L2-normalised inside.
+      text: float `[b, D]`; row i belongs to row i of `image`.
+      logit_scale: positive scalar that multiplies the cosine (not its logarithm); may be traced. SigLIP begins at 10.
+      logit_bias: scalar that is added; may be traced. SigLIP begins at -10.
+      axis_name: mapped axis over which the global batch is spread; None for a single device.
+      block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
+        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+      weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its text's
+        terms as a negative of others. Rows of weight 0 are padding.
+      reduction: "mean", or "none" for the values of the images.
+
+    Returns:
+      At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
+      values are not multiplied by the weights of their own examples.
+
+    Raises:
+      ValueError: on wrong shapes, a scale that is not positive, a wrong block size or reduction.
+
+    Example:
+      >>> z = jnp.eye(4)  # one positive with logit 1 - 1 = 0, three negatives with logit 0 - 1
+      >>> round(float(sigmoid(z, z, logit_scale=1.0, logit_bias=-1.0)), 4)
+      1.6329
+
+    Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1 and algorithm 1, arXiv 2303.15343.
+    """
+    check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
+    batch = tiles.cut(len(image), axis_name, block_size)._replace(gathered=False)
+    scale, bias = batch.spread(logit_scale), batch.spread(logit_bias)
+    rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
+    negatives = _softplus_sums(Form(axis_name=axis_name), rows, columns, bias.astype(rows.scale.dtype))
+    positives = scale * batch.split(cosines(image, text)) + bias
+    return batch.mean(jax.nn.softplus(-positives) + negatives, weights, reduction)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _softplus_sums(form, rows, columns, bias):
+    """`sum_j w_j softplus(s_ij)` of every row over the columns of another label, `s_ij` plus the bias of the row."""
+    return _forward(form, rows, columns, bias)[0]
+
+
+def _forward(form, rows, columns, bias):
+    def meet(offset, row, row_sum, column, column_sum):
+        row, bias = row
+        values = jax.nn.softplus(scaled_products(row, column) + bias[:, None])
+        values = jnp.where(row.label[:, None] != column.label[None], values, 0)
+        return row_sum + contract("ij,j->i", values, column.weight), column_sum
+
+    sums, _ = tiles.sweep(meet, (rows, bias), jnp.zeros_like(bias), columns, (), **course(form, columns))
+    return sums, (rows, columns, bias)
+
+
+def _backward(form, kept, cotangents):
+    rows, columns, bias = kept
+
+    def weigh(offset, logits, row, of_row, column, of_column):
+        bias, cotangent = of_row
+        gradients = cotangent[:, None] * column.weight[None] * jax.nn.sigmoid(logits + bias[:, None])
+        return jnp.where(row.label[:, None] != column.label[None], gradients, 0)
+
+    of_rows, of_columns, sums = pull_back(form, weigh, rows, (bias, cotangents), columns, (), sums=True)
+    return of_rows, of_columns, sums
+
+
+_softplus_sums.defvjp(_forward, _backward)

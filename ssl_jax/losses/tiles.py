@@ -1,0 +1,211 @@
+"""The global batch as tiles of rows, and the sweep in which every tile meets every other, wherever they lie.
+
+The tiles are numbered through the global batch: with T of them on n devices, device d holds tiles d t ... d t + t - 1,
+t = T / n. At offset k row tile r meets column tile (r + k) mod T. A device therefore needs a window of t column tiles
+that moves on by one tile with every offset, so one tile goes round the ring per offset, with what has been summed up
+for it. What a tile meets, and in which order, does not depend on n, so neither do the bits of the sums.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ssl_jax import collectives
+
+GATHERED_BELOW = 512  # smaller global batches are not worth the loops
+CANONICAL = 8  # tiles at least, so that the same tiles lie on 1, 2, 4 and 8 devices
+
+
+class Tiles(NamedTuple):
+    """How the `rows` of each device are cut: into `count` tiles of `size` rows, the last one filled up.
+
+    `gathered` says that the batch is too small for loops: one tile a device, which meets the gathered batch at once.
+    """
+
+    rows: int
+    size: int
+    axis_name: str | None
+    gathered: bool
+
+    @property
+    def count(self) -> int:
+        """Tiles on each device."""
+        return -(-self.rows // self.size)
+
+    def split(self, x, fill=0):
+        """`[rows, ...]` as `[count, size, ...]`, filled up with `fill`."""
+        missing = self.count * self.size - self.rows
+        if missing:
+            x = jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
+        return x.reshape(self.count, self.size, *x.shape[1:])
+
+    def join(self, x):
+        """`[count, size, ...]` as `[rows, ...]`: what `split` was given."""
+        return x.reshape(-1, *x.shape[2:])[: self.rows]
+
+    def spread(self, scalar):
+        """A scalar of the whole batch as one for each row, `[count, size]`; its gradient is summed in a fixed order."""
+        return _spread(jnp.asarray(scalar), (self.count, self.size), self.axis_name)
+
+    def mean(self, losses, weights=None, reduction="mean"):
+        """`batch.mean` of `losses`, `[count, size]`; the value is that of the GLOBAL batch on every device, same bits.
+
+        Its gradient is that of the local mean: what a device makes of its value weights the rows that it owns.
+        """
+        if reduction == "none":
+            return self.join(losses)
+        weights = jnp.ones(self.rows) if weights is None else lax.stop_gradient(weights)
+        return _mean(losses, self.split(weights.astype(losses.dtype)), self.axis_name)
+
+
+def cut(rows: int, axis_name: str | None, block_size: int | None) -> Tiles:
+    """The tiles of a batch of `rows` examples a device, of `block_size` examples or as many as suit the GLOBAL batch."""
+    batch = rows * collectives.axis_size(axis_name)
+    if block_size is not None:
+        return Tiles(rows, min(block_size, rows), axis_name, gathered=False)
+    if batch < GATHERED_BELOW:
+        return Tiles(rows, rows, axis_name, gathered=True)
+    size, largest = batch // math.gcd(batch, CANONICAL), _largest_tile()
+    while size > largest:
+        size = -(-size // 2)
+    return Tiles(rows, min(size, rows), axis_name, gathered=False)
+
+
+def _largest_tile() -> int:
+    """Examples: on a CPU a tile of logits should stay in the cache, elsewhere it should fill the chip."""
+    return 512 if jax.default_backend() == "cpu" else 4096
+
+
+def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int, axis_name=None, stagger: bool = True):
+    """Every row tile meets the column tiles at `offsets` offsets in turn; what they sum up comes back in place.
+
+    Args:
+      meet: `(offset, row, row_sum, column, column_sum) -> row_sum, column_sum` for one pair of tiles.
+      rows, row_sums: trees of `[t, ...]`, this device's row tiles and what is summed up for them, the start.
+      columns, column_sums: likewise for the column tiles, which go round.
+      offsets: how many offsets, from 0 on; static.
+      axis_name: the ring; None where all column tiles are here.
+      stagger: whether row tile r begins with column tile r; False: with column tile 0, where columns stay at home.
+
+    Returns:
+      `row_sums` and `column_sums`.
+    """
+    held = len(jax.tree.leaves(columns)[0])
+    rotates = collectives.axis_size(axis_name) > 1
+    count = len(jax.tree.leaves(rows)[0])
+
+    def at_offset(carry, offset):
+        moving, row_sums, column_sums = carry
+
+        def at_row(i, sums):
+            row_sums, column_sums = sums
+            j = (offset + i if stagger else offset) % held
+            column = _take(moving if rotates else columns, j)
+            row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
+            return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)
+
+        row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
+        if rotates:
+            # The device before this one needs next what the first row tile here has just met.
+            slot = offset % held
+            came = _hand_on(_take((moving, column_sums), slot), axis_name)
+            moving, column_sums = _put((moving, column_sums), came, slot)
+        return (moving, row_sums, column_sums), None
+
+    start = (columns if rotates else (), row_sums, column_sums)
+    (_, row_sums, column_sums), _ = lax.scan(at_offset, start, jnp.arange(offsets, dtype=jnp.int32))
+    return row_sums, _home(column_sums, offsets, axis_name) if rotates else column_sums
+
+
+def _hand_on(tree, axis_name):
+    """A tree of arrays to the device before this one, as one message for each dtype."""
+    leaves, structure = jax.tree.flatten(tree)
+    came = [None] * len(leaves)
+    for dtype in {leaf.dtype: None for leaf in leaves}:
+        places = [i for i, leaf in enumerate(leaves) if leaf.dtype == dtype]
+        message = jnp.concatenate([leaves[i].ravel() for i in places])
+        message = collectives.ppermute(message, axis_name, shift=-1)
+        ends = np.cumsum([leaves[i].size for i in places])[:-1]
+        for i, part in zip(places, jnp.split(message, ends), strict=True):
+            came[i] = part.reshape(leaves[i].shape)
+    return jax.tree.unflatten(structure, came)
+
+
+def _home(sums, gone: int, axis_name):
+    """Back to where they started, from a window that has moved on by `gone` tiles."""
+
+    def back(x):
+        held = len(x)
+        if gone % (held * collectives.axis_size(axis_name)) == 0:
+            return x
+        devices, tiles = divmod(gone, held)
+        x = jnp.roll(x, -tiles, axis=0)  # in the order of the tiles
+        near = collectives.ppermute(x[: held - tiles], axis_name, shift=devices)
+        if not tiles:
+            return near
+        return jnp.concatenate([collectives.ppermute(x[held - tiles :], axis_name, shift=devices + 1), near])
+
+    return jax.tree.map(back, sums)
+
+
+def _take(tree, i):
+    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, keepdims=False), tree)
+
+
+def _put(tree, value, i):
+    return jax.tree.map(lambda x, new: lax.dynamic_update_index_in_dim(x, new.astype(x.dtype), i, 0), tree, value)
+
+
+def _total(x, axis_name):
+    """The sum of `[t, size, ...]` over the rows of all tiles of all devices: the same bits on any number of devices."""
+    return _tree_sum(collectives.all_gather(_tree_sum(jnp.moveaxis(x, 1, 0)), axis_name))
+
+
+def _tree_sum(x):
+    """The sum over the first axis as a tree of neighbours, written out, so that no compiler chooses the order."""
+    x = jnp.pad(x, [(0, (1 << (len(x) - 1).bit_length()) - len(x))] + [(0, 0)] * (x.ndim - 1))
+    while len(x) > 1:
+        x = x[0::2] + x[1::2]
+    return x[0]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _mean(losses, weights, axis_name):
+    return _mean_forward(losses, weights, axis_name)[0]
+
+
+def _mean_forward(losses, weights, axis_name):
+    # One collective, which has to wait for the losses: two that may run in any order could wait for each other.
+    loss, weight = _total(jnp.stack([weights * losses, weights], axis=-1), axis_name)
+    return loss / weight, (weights, weight)
+
+
+def _mean_backward(axis_name, kept, gradient):
+    weights, weight = kept
+    return gradient * weights * (collectives.axis_size(axis_name) / weight), None
+
+
+_mean.defvjp(_mean_forward, _mean_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _spread(scalar, shape, axis_name):
+    return jnp.full(shape, scalar)
+
+
+def _spread_forward(scalar, shape, axis_name):
+    return _spread(scalar, shape, axis_name), None
+
+
+def _spread_backward(shape, axis_name, _, gradients):
+    # Summed up over all tiles in their order, and shared evenly: the mean over devices is the gradient of the batch.
+    return (_total(gradients, axis_name) / collectives.axis_size(axis_name),)
+
+
+_spread.defvjp(_spread_forward, _spread_backward)
