@@ -78,6 +78,13 @@ def tiny(monkeypatch):
         config.optim.warmup_steps, config.optim.warmup_epochs = 0, 0.0
         config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 1, 0, 0
         config.data.source, config.data.canvas, config.data.workers = "digits", 0, 0
+        if method == "swav":
+            config.method.update(prototypes=8, queue_size=32)  # in use from the third step on
+            config.optim.groups.prototypes.frozen_steps = 1
+        if method == "dino":
+            config.model.last_layer.output_dim, config.optim.groups.last_layer.frozen_steps = 16, 1
+            config.model.projector.update(hidden_dims=(16, 16), output_dim=8)
+            config.augment.local.count = 2
         return config
 
     return make
