@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from ssl_jax.collectives import pmean
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import among_views, check
@@ -73,7 +74,7 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
     def pair_weights(batch, cosine):
         # Relative to the largest cosine there can be, so that no sigma overflows.
         agreement = jnp.exp((cosine - 1) / sigma)
-        return 2 - agreement / batch.global_mean(agreement, weights)
+        return 2 - agreement / pmean(arguments.mean(batch.join(agreement), weights, axis_name=axis_name), axis_name)
 
     return _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights)
 
