@@ -44,12 +44,15 @@ def test_every_collective_is_its_definition(devices):
             "index": collectives.axis_index("data"),
             "next": collectives.ppermute(x, "data"),
             "back by two": collectives.ppermute(x, "data", shift=-2),
+            "dealt": collectives.deal({"x": x}, "data", blocks=2)["x"],
+            "collected": collectives.collect(collectives.deal(x, "data", blocks=2), "data", blocks=2),
             "size": collectives.axis_size("data") * jnp.ones(()),
         }
 
     everywhere = {"gathered": X.reshape(2 * N, 3), "sum": X.sum(axis=0), "mean": X.mean(axis=0), "size": np.array(N)}
     expected = {name: np.broadcast_to(value, (N, *value.shape)) for name, value in everywhere.items()}
     expected |= {"index": np.arange(N), "next": X[[3, 0, 1, 2]], "back by two": X[[2, 3, 0, 1]]}
+    expected |= {"dealt": X.reshape(2, N, 3).swapaxes(0, 1), "collected": X}  # blocks of a row, to each device in turn
     for name, value in devices(body, X).items():
         np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-6, err_msg=name)
 
@@ -74,4 +77,5 @@ def test_without_an_axis_everything_is_the_answer_of_one_device():
     assert collectives.psum(tree, None) is tree
     assert collectives.pmean(tree, None) is tree
     assert collectives.ppermute(tree, None, shift=3) is tree
+    assert collectives.deal(tree, None, blocks=2) is collectives.collect(tree, None, blocks=2) is tree
     assert collectives.axis_index(None) == 0 and collectives.axis_size(None) == 1
