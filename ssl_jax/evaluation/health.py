@@ -130,6 +130,12 @@ CAUSES = {
         "all keys in the queue are (nearly) the same vector: the negatives are useless. Look for a collapsed encoder, "
         "a momentum that is too low, or a learning rate that is too high",
     ),
+    "few prototypes": (
+        lambda row: row["prototypes_used"] < 2,
+        ("prototypes_used",),
+        "(nearly) all images are closest to one and the same prototype: the clusters have collapsed. Look for "
+        "assignments without equal shares (config.method.iterations is 0), or a learning rate that is too high",
+    ),
     "no gradient": (
         lambda row: row["gradient_norm"] == 0,
         ("gradient_norm",),
