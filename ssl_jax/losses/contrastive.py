@@ -1,8 +1,8 @@
-"""Contrastive losses over the global batch, exact across devices: every device passes its own rows `[b, D]` of it.
+"""Contrastive losses of the global batch, exact across devices: every device passes its own rows `[b, D]` of it.
 
-Negatives come from all devices and gradient flows to them, in memory linear in b (`tiles.py`, `log_sums.py`). Differentiate
-the value as it is and average the gradients once with `lax.pmean`: the mean over the axis of the returned values is the
-global loss. With n devices dividing 8, and from a global batch of 512 on, value and gradients have the same bits for any n.
+Negatives come from all devices and gradient flows to them, in memory linear in b (`tiles.py`, `log_sums.py`). The mean
+over the axis of the returned values is the global loss: differentiate the value as it is and average the gradients once
+with `lax.pmean`.
 """
 
 import jax
@@ -102,8 +102,8 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     scale = batch.spread(1 / temperature)
     form = form_of(1 / temperature, batch)
     rows, columns = side(batch, [query], weights, scale=scale), side(batch, [key], weights)
-    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
     positives = scale * batch.split(cosines(query, key))
+    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 
@@ -144,8 +144,8 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
     scale = batch.spread(logit_scale)
     form = form_of(logit_scale, batch, columns=True)
     rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
-    negatives = normalisers(form, batch, rows, columns, logit_scale)
     positives = scale * batch.split(cosines(image, text))
+    negatives = normalisers(form, batch, rows, columns, logit_scale)
     losses = sum(jax.nn.softplus(of_side - positives) for of_side in negatives) / 2
     return batch.mean(losses, weights, reduction)
 
@@ -196,8 +196,8 @@ def queue_info_nce(
     held = tiles.cut(len(queue), None, len(queue) if batch.gathered else block_size)._replace(gathered=batch.gathered)
     nobody = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
     rows, columns = side(batch, [query], scale=scale), side(held, [lax.stop_gradient(queue)], labels=nobody)
-    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
     positives = scale * batch.split(cosines(query, key))
+    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 

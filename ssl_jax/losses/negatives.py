@@ -35,7 +35,7 @@ def side(batch: Tiles, views, weights=None, labels=None, scale=None) -> Side:
       scale: `[t, size]`, what multiplies the logits, or None.
     """
     z = jnp.concatenate([batch.split(view) for view in views], axis=1)
-    lengths = jnp.concatenate([batch.split(inverse_length(view)) for view in views], axis=1)
+    lengths = jnp.concatenate([batch.split(inverse_length(view), fill=1) for view in views], axis=1)
     weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(weights)
     weights = batch.split(weights.astype(lengths.dtype))
     labels = examples(batch) if labels is None else labels
@@ -78,6 +78,7 @@ def form_of(scale, batch: Tiles, **options) -> Form:
     return Form(one_exponential=known, axis_name=batch.axis_name, **options)
 
 
+@jax.custom_vjp
 def cosines(x, y):
     """Cosines of rows `[..., D]`, exact to rounding for nearly parallel rows, too.
 
@@ -87,3 +88,25 @@ def cosines(x, y):
     # The squared lengths after normalisation; less than 1 for rows of hardly any length.
     lengths = [jnp.minimum(jnp.sum(jnp.square(widen(z)), axis=-1) / SMALLEST, 1) for z in (x, y)]
     return (lengths[0] + lengths[1] - jnp.sum(jnp.square(normalise(x) - normalise(y)), axis=-1)) / 2
+
+
+def _cosines_forward(x, y):
+    cosine = cosines(x, y)
+    return cosine, (x, y, cosine)
+
+
+def _cosines_backward(kept, gradient):
+    # From the embeddings alone, so that no difference of the whole batch is kept for it.
+    x, y, cosine = kept
+    lengths = [inverse_length(z)[..., None] for z in (x, y)]
+    units = [widen(z) * length for z, length in zip((x, y), lengths, strict=True)]
+
+    def of(unit, other, z, length):
+        turns = length < SMALLEST**-0.5  # rows of hardly any length are not normalised: they do not only turn
+        change = other - jnp.where(turns, cosine[..., None], 0) * unit
+        return (gradient[..., None] * length * change).astype(z.dtype)
+
+    return of(units[0], units[1], x, lengths[0]), of(units[1], units[0], y, lengths[1])
+
+
+cosines.defvjp(_cosines_forward, _cosines_backward)

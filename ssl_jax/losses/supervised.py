@@ -8,8 +8,19 @@ import jax.numpy as jnp
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
 from ssl_jax.losses.log_sums import (
-    Form, contract, counts_twice, course, either, log, merge, nothing, one_exponential, pull_back, scaled_products,
-    shares, tally,
+    Form,
+    contract,
+    counts_twice,
+    course,
+    either,
+    log,
+    merge,
+    nothing,
+    one_exponential,
+    pull_back,
+    scaled_products,
+    shares,
+    tally,
 )  # fmt: skip
 from ssl_jax.losses.negatives import examples, form_of, side
 
@@ -71,7 +82,7 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _class_sums(form: Form, rows, columns, index, bound):
-    """Of every row: log-sums over the rows of other labels and over the others of its own, and log-sum - mean of these."""
+    """Of every row: log-sums over the rows of other labels and over the others of its own; that of these less their mean."""
     return _forward(form, rows, columns, index, bound)[0]
 
 
@@ -103,9 +114,7 @@ def _forward(form, rows, columns, index, bound):
     start = nothing(one, rows), nothing(one, rows), zeros, zeros
     a, b = tiles.sweep(meet, (rows, index), start, (columns, index), start, **course(form, columns))
     negative, positive, total, count = merge(a[0], b[0]), merge(a[1], b[1]), a[2] + b[2], a[3] + b[3]
-    # A single positive of weight 1 is its own log-sum.
     gaps = jnp.where(count > 0, log(positive) - total / jnp.where(count > 0, count, 1), 0)
-    gaps = jnp.where(gaps > 0, gaps, 0)
     found = log(negative), log(positive), gaps
     return found, (rows, columns, index, bound, log(negative), positive, count)
 

@@ -65,7 +65,7 @@ class Tiles(NamedTuple):
 
 
 def cut(rows: int, axis_name: str | None, block_size: int | None) -> Tiles:
-    """The tiles of a batch of `rows` examples a device, of `block_size` examples or as many as suit the GLOBAL batch."""
+    """The tiles of `rows` examples a device, each of `block_size` examples or as many as suit the GLOBAL batch."""
     batch = rows * collectives.axis_size(axis_name)
     if block_size is not None:
         return Tiles(rows, min(block_size, rows), axis_name, gathered=False)

@@ -1,0 +1,182 @@
+"""The tiles of the global batch: who meets whom, how much is computed and kept, and the same bits on all devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import PartitionSpec as P
+
+from ssl_jax.collectives import axis_size, pmean
+from ssl_jax.losses import clip, info_nce, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
+from ssl_jax.losses.log_sums import Form, Side, counts_twice
+from tests.losses.references import evaluate, unit
+
+
+@pytest.mark.parametrize(("devices", "held"), [(1, 6), (2, 3), (4, 2), (3, 1), (1, 1)])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_every_tile_meets_every_other_once(devices, held, symmetric, x64):
+    """Tile i is the number 2^i, and sums up the numbers that it meets; in a symmetric sweep, rows and columns do so."""
+    total = devices * held
+    number = 2.0 ** jnp.arange(total)
+    form = Form(symmetric=symmetric, axis_name="data")
+
+    def body(_, own, axis_name):
+        twice = counts_twice(form, Side(own, own, own, own))
+
+        def meet(offset, row, row_sum, column, column_sum):
+            return row_sum + column, column_sum + (row * twice(offset) if symmetric else row)
+
+        offsets = total // 2 + 1 if symmetric else total
+        rows, columns = tiles.sweep(
+            meet, own, jnp.zeros(held), own, jnp.zeros(held), offsets=offsets, axis_name=axis_name
+        )
+        return own, (rows + columns,) if symmetric else (rows, columns)
+
+    _, sums = evaluate("vmap", devices, body, 0, number)
+    for found in sums:
+        np.testing.assert_array_equal(found, np.full(total, 2.0**total - 1))
+
+
+def products(jaxpr) -> int:
+    """Multiplications in matrix products, each as often as its loops run, of the more expensive branch."""
+    count = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            depth = np.prod([equation.invars[0].aval.shape[axis] for axis in contracted])
+            count += int(depth * np.prod(equation.outvars[0].aval.shape))
+        elif equation.primitive.name == "cond":
+            count += max(products(branch.jaxpr) for branch in equation.params["branches"])
+        else:
+            inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+            inside = sum(products(value) for value in inner if hasattr(value, "eqns"))
+            count += inside * equation.params.get("length", 1)
+    return count
+
+
+B, D = 4096, 64
+COUNTED = {  # B x B x D products; NT-Xent: of its 2B x 2B matrix
+    "clip": (lambda x, y, t: clip(x, y, logit_scale=1 / t), 4, B),
+    "info_nce": (lambda x, y, t: info_nce(x, y, temperature=t), 4, B),
+    "sigmoid": (lambda x, y, t: sigmoid(x, y, logit_scale=1 / t, logit_bias=-1.0), 4, B),
+    "nt_xent": (lambda x, y, t: nt_xent(x, y, temperature=t), 2, 2 * B),
+    "sup_con": (lambda x, y, t: sup_con(x, jnp.zeros(len(x), int), temperature=t), 2, B),
+    "queue_info_nce": (lambda x, y, t: queue_info_nce(x, y, jnp.ones((B, D)), temperature=t), 3, B),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_logits_are_computed_twice_and_used_at_once(name):
+    loss, units, rows = COUNTED[name]
+    z = jax.ShapeDtypeStruct((B, D), jnp.float32)
+    traced = jax.make_jaxpr(jax.value_and_grad(loss, argnums=(0, 1, 2)))(z, z, jnp.float32(0.1))
+    found = products(traced.jaxpr) / (rows * rows * D)
+    over = 4 / (B / 512) if units == 2 else 0  # of T tiles in a symmetric sweep: at offset 0 and half way round, 4 / T
+    assert units <= found <= units * (1 + 2 / D) + over
+
+
+def sizes(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (variable.aval.size for variable in equation.outvars)
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            value = getattr(value, "jaxpr", value)
+            if hasattr(value, "eqns"):
+                yield from sizes(value)
+
+
+@pytest.mark.parametrize("name", [name for name in COUNTED if name != "queue_info_nce"])
+def test_nothing_is_larger_than_the_shard_or_a_tile(name):
+    """On 8 devices: neither logits of the batch nor the gathered batch."""
+    loss = functools.partial(jax.value_and_grad(on_axis(name), argnums=(0, 1)))
+    z = jax.ShapeDtypeStruct((B // 8, D), jnp.float32)
+    traced = jax.make_jaxpr(loss, axis_env=[("data", 8)])(z, z)
+    tile = (2 * 512) ** 2 if name == "nt_xent" else 512**2
+    assert max(sizes(traced.jaxpr)) <= max(tile, 2 * B // 8 * D) < B * D * 8
+
+
+def on_axis(name):
+    options = {"axis_name": "data"}
+    return {
+        "clip": lambda x, y: clip(x, y, logit_scale=10.0, **options),
+        "info_nce": lambda x, y: info_nce(x, y, **options),
+        "sigmoid": lambda x, y: sigmoid(x, y, logit_scale=10.0, logit_bias=-10.0, **options),
+        "nt_xent": lambda x, y: nt_xent(x, y, **options),
+        "sup_con": lambda x, y: sup_con(x + y, jnp.arange(len(x)), **options),
+    }[name]
+
+
+def compiled(batch, devices, width=128):
+    """Value and gradient of CLIP's loss under shard_map, and its temporary memory a device in bytes."""
+
+    def body(scale, x, y):
+        value, (of_scale, *of_rows) = jax.value_and_grad(
+            lambda scale, x, y: clip(x, y, logit_scale=scale, axis_name="data"), argnums=(0, 1, 2)
+        )(scale, x, y)
+        return pmean((value, of_scale), "data"), [gradient / axis_size("data") for gradient in of_rows]
+
+    used = jax.devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=used)
+    mapped = jax.shard_map(
+        body, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=(P(), P("data")), check_vma=False
+    )
+    z = jax.ShapeDtypeStruct((batch, width), jnp.float32)
+    program = jax.jit(mapped).lower(jnp.float32(1), z, z).compile()
+    return program, program.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_is_linear_in_the_batch():
+    few, many = (compiled(batch, 8)[1] for batch in (32768, 131072))
+    assert few <= 12 * 2**20 and many <= 48 * 2**20 and many < 4.1 * few
+
+
+def test_embeddings_get_the_same_bits_on_any_number_of_devices():
+    numbers = np.random.default_rng(0)
+    x = numbers.normal(size=(512, 128)).astype(np.float32)
+    y = (x + numbers.normal(size=x.shape)).astype(np.float32)
+    results = {n: jax.device_get(compiled(512, n)[0](jnp.float32(10), x, y)) for n in (1, 2, 8)}
+    for n in (2, 8):
+        for found, wanted in zip(results[n][1], results[1][1], strict=True):
+            np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_allclose(results[n][0], results[1][0], rtol=3e-7)  # the value and that of the temperature
+
+
+def from_the_negatives(name, z_a, z_b, temperature):
+    """`log(1 + sum of negatives / positive)` of every example, in extended precision."""
+    z_a, z_b = unit(z_a), unit(z_b)
+    candidates = np.concatenate([z_b, z_a]) if name == "nt_xent" else z_b
+    values = []
+    for anchors, partners in [(z_a, z_b), (z_b, z_a)][: 2 if name == "nt_xent" else 1]:
+        logits = (anchors @ candidates.T - np.sum(anchors * partners, axis=1, keepdims=True)) / temperature
+        example = np.arange(len(candidates)) % len(z_a)
+        negatives = np.where(example[None] != np.arange(len(z_a))[:, None], np.exp(logits), 0).sum(axis=1)
+        values.append(np.log1p(negatives))
+    return sum(values) / len(values)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    rows=st.integers(1, 5), devices=st.sampled_from([1, 3]), block_size=st.sampled_from([1, 2, 4]),
+    width=st.integers(1, 6), temperature=st.sampled_from([0.005, 0.02, 0.5]), noise=st.sampled_from([0.0, 0.1, 2.0]),
+    dtype=st.sampled_from([np.float32, np.float64]), name=st.sampled_from(["nt_xent", "info_nce"]),
+)  # fmt: skip
+def test_any_shape_is_the_papers_formula(rows, devices, block_size, width, temperature, noise, dtype, name):
+    """Aligned pairs, too, of which next to nothing is left to the loss. float32 embeddings are exact in float64."""
+    numbers = np.random.default_rng(rows * width)
+    z_a = numbers.normal(size=(rows * devices, width)).astype(np.float32)
+    z_b = (z_a + noise * numbers.normal(size=z_a.shape)).astype(np.float32)
+    loss = {"nt_xent": nt_xent, "info_nce": info_nce}[name]
+
+    def body(_, z_a, z_b, axis_name):
+        options = dict(temperature=temperature, axis_name=axis_name, block_size=block_size, reduction="none")
+        return 0, loss(z_a, z_b, **options)
+
+    with jax.enable_x64(dtype == np.float64):
+        found = evaluate("vmap", devices, body, 0, jnp.asarray(z_a, dtype), jnp.asarray(z_b, dtype))[1]
+    wanted = from_the_negatives(name, *np.longdouble([z_a, z_b]), temperature)
+    # Logits are rounded at the size of the scale; what is below the smallest float is nought.
+    tolerance = np.finfo(dtype).eps * 8 / temperature
+    np.testing.assert_allclose(found, np.float64(wanted), rtol=tolerance, atol=4 * np.finfo(dtype).tiny)
