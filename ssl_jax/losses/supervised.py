@@ -82,7 +82,7 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _class_sums(form: Form, rows, columns, index, bound):
-    """Of every row: log-sums over the rows of other labels and over the others of its own; that of these less their mean."""
+    """Of every row: log-sums over the rows of other labels and over the others of its own; theirs less the mean."""
     return _forward(form, rows, columns, index, bound)[0]
 
 

@@ -54,8 +54,6 @@ LOSSES = {
     "dcl": losses.dcl,
     "dclw": losses.dclw,
 }
-# Those in which what other devices hold changes the local value.
-GATHERING = [name for name in LOSSES if name != "queue_info_nce"]
 
 
 def numpy_nt_xent(z_a, z_b, temperature, weights):

@@ -76,7 +76,7 @@ def test_logits_are_computed_twice_and_used_at_once(name):
     traced = jax.make_jaxpr(jax.value_and_grad(loss, argnums=(0, 1, 2)))(z, z, jnp.float32(0.1))
     found = products(traced.jaxpr) / (rows * rows * D)
     over = 4 / (B / 512) if units == 2 else 0  # of T tiles in a symmetric sweep: at offset 0 and half way round, 4 / T
-    assert units <= found <= units * (1 + 2 / D) + over
+    assert units <= found <= units * (1 + 6 / D) + over
 
 
 def sizes(jaxpr):
