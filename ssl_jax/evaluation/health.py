@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-ROWS = 512  # for the effective rank: eigenvalues of at most a 512 x 512 matrix
+ROWS = 512  # for the effective rank: eigenvalues of at most a 512 x 512 matrix; anchors at a time for the others
 WARM_UP = 10  # logged rows that judge nothing: every network starts out close to collapse
 PATIENCE = 5  # logged rows in a row before a warning
 
@@ -40,9 +40,22 @@ def signals(z_a, z_b) -> dict:
     z_a, z_b = (_normalise(lax.stop_gradient(z)) for z in (z_a, z_b))
     b, d = z_a.shape
     highest = lax.Precision.HIGHEST
-    cross = jnp.einsum("id,jd->ij", z_a, z_b, precision=highest)
-    within = jnp.einsum("id,jd->ij", z_a, z_a, precision=highest)
-    positive, own = jnp.diagonal(cross), jnp.eye(b, dtype=bool)
+
+    def against_all(row):
+        anchor, own = row
+        cross, within = (jnp.einsum("d,jd->j", anchor, z, precision=highest) for z in (z_b, z_a))
+        is_other = jnp.arange(b) != own
+        # |x - y|^2 = 2 - 2 x.y for unit vectors
+        return (
+            jnp.sum(cross, where=~is_other),
+            jax.nn.logsumexp(4 * within - 4, where=is_other),
+            jnp.sum(cross, where=is_other),
+            jnp.max(cross, where=is_other, initial=-jnp.inf),
+        )
+
+    # By blocks of anchors: all pairs at once would take memory that grows with the square of the batch.
+    rows = z_a, jnp.arange(b)
+    positive, uniformity, negative, nearest = lax.map(against_all, rows, batch_size=min(b, ROWS))
 
     few = z_a[:ROWS]
     gram = "id,jd->ij" if len(few) < d else "ni,nj->ij"
@@ -53,11 +66,10 @@ def signals(z_a, z_b) -> dict:
         "std": jnp.mean(jnp.std(z_a, axis=0)) * jnp.sqrt(jnp.asarray(d, z_a.dtype)),
         "effective_rank": jnp.exp(-jnp.sum(share * jnp.log(jnp.maximum(share, 1e-12)))),
         "alignment": jnp.mean(jnp.sum(jnp.square(z_a - z_b), axis=-1)),
-        # |x - y|^2 = 2 - 2 x.y for unit vectors
-        "uniformity": jax.nn.logsumexp(jnp.where(own, -jnp.inf, 4 * within - 4)) - jnp.log(b * (b - 1.0)),
+        "uniformity": jax.nn.logsumexp(uniformity) - jnp.log(b * (b - 1.0)),
         "positive_cosine": positive.mean(),
-        "negative_cosine": (cross.sum() - positive.sum()) / (b * (b - 1)),
-        "in_batch_top1": jnp.mean(jnp.where(own, -jnp.inf, cross).max(axis=1) < positive),
+        "negative_cosine": negative.sum() / (b * (b - 1)),
+        "in_batch_top1": jnp.mean(nearest < positive),
     }
 
 
