@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssl_jax.evaluation import health
 from ssl_jax.evaluation.health import CAUSES, PATIENCE, WARM_UP, signals, update
 
 B, D = 48, 16
@@ -44,6 +45,13 @@ def test_signals_equal_their_formulas(width, x64):
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-7, err_msg=name)
     assert 0.1 < expected["in_batch_top1"] < 1
+
+
+def test_pairs_in_blocks_are_all_pairs(monkeypatch, x64):
+    monkeypatch.setattr(health, "ROWS", 20)  # 48 anchors: two blocks and a part of one
+    found, expected = health.signals(jnp.asarray(HEALTHY_A), jnp.asarray(HEALTHY_B)), reference(HEALTHY_A, HEALTHY_B)
+    for name in expected.keys() - {"effective_rank"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-7, err_msg=name)
 
 
 def test_signals_are_float32_for_half_precision_and_carry_no_gradient():
