@@ -38,9 +38,28 @@ def test_the_loss_of_the_readme_runs():
     assert float(names["loss"]) == pytest.approx(float(expected))
 
 
-def blocks(language):
-    """The code blocks of the README in one language."""
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_examples_of_the_losses_run():
+    names = {}
+    for block in blocks("python", "docs/losses.md"):
+        exec(block, names)
+    # One device, eight by shard_map and eight by pmap: the same loss, and a step that lowers it.
+    for loss in (names["loss"], names["again"]):
+        assert float(loss) == pytest.approx(float(names["value"]), rel=1e-5)
+    assert float(names["sharded"](names["new_params"], names["images"], names["texts"])[0]) < float(names["loss"])
+    rows = names["values"]
+    assert rows.shape == (64,) and float(names["padded"]) != pytest.approx(float(rows.mean()), rel=1e-5)
+    assert names["assignments"].shape == (64, 8)
+
+
+def test_every_loss_has_its_row():
+    table = (ROOT / "docs/losses.md").read_text()
+    of_methods = {"barlow_twins_terms", "vicreg_terms"}  # for logging
+    assert not [name for name in losses.__all__ if name not in of_methods and f"`{name}" not in table]
+
+
+def blocks(language, document="README.md"):
+    """The code blocks of a document in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
