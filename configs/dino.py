@@ -236,7 +236,8 @@ def cifar10_cpu() -> ConfigDict:
     config.compute_dtype = "float32"
     config.method.teacher_temperature = 0.04
     config.method.momentum = 0.99
-    config.model = resnet(18, "cifar", head(512, "hidden"), outputs=1024)
+    config.model = resnet(18, "cifar", head(512, "hidden"), outputs=512)
+    config.model.projector.output_dim = 64  # few, so that logits differ enough for the temperatures from the start
     config.model.width = 0.25
     config.augment.size = 16
     config.augment.crop_scale = (0.2, 1.0)
