@@ -13,7 +13,7 @@ STEPS = 20
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
+def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path, unoptimized):
     config = tiny(name)
     if name == "moco":
         config.method.queue_size = 48  # goes round three times in an epoch and a half
@@ -38,7 +38,7 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
         return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
 
     whole, lines = train(tmp_path / "whole")
-    for step in range(1, STEPS) if name == "simclr" else (1, 2, 7, 13, 19):
+    for step in range(1, STEPS) if name == "simclr" else (2, 13):
         directory = tmp_path / f"from_{step}"
         shutil.copytree(tmp_path / "whole", directory)
         for later in range(step + 1, STEPS + 1):

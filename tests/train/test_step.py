@@ -65,7 +65,7 @@ def assert_leaves_close(a, b, tolerance):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
+def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64, unoptimized):
     config, batch = tiny(name), tiny_batch()
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
@@ -74,7 +74,8 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
     config.augment.solarise_probability = 0.2
     one, history = train(config, batch)
     initial = train(config, batch, steps=0)[0]
-    for mode, devices in (("shard_map", 2), ("pmap", 4), ("shard_map", 8)):
+    topologies = ("shard_map", 8), ("pmap", 2), ("shard_map", 4)
+    for mode, devices in topologies if name == "simclr" else topologies[:2]:
         many, other = train(config, batch, mode=mode, devices=devices)
         assert_leaves_close(many, one, 1e-9)
         assert_leaves_close(other, history, 1e-9)
