@@ -126,7 +126,7 @@ def test_defaults_and_per_example_values(x64):
 
 
 def test_a_crop_does_not_predict_itself(x64):
-    """With two crops each predicts the other alone: agreeing crosswise is best, agreeing with oneself is worth nought."""
+    """With two crops each predicts the other alone: agreeing crosswise is best, with oneself worth nought."""
     a, b = 9 * np.eye(K)[0], 9 * np.eye(K)[1]
     student, teacher = jnp.asarray([[a], [b]]), jnp.asarray([[b], [a]])
     options = {"student_temperature": 1.0, "teacher_temperature": 1.0}

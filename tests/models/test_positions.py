@@ -2,12 +2,15 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ssl_jax.models.positions import interpolate
+from ssl_jax.models.vit import ViT
 
+TINY = dict(patch_size=4, width=8, depth=2, heads=2, mlp_ratio=3)
 GRIDS = [(6, 6), (14, 14), (3, 9), (2, 5), (20, 1)]
 
 
@@ -66,3 +69,22 @@ def test_the_own_grid_is_the_table(table):
 def test_only_a_square_grid_can_be_interpolated(table):
     with pytest.raises(ValueError, match="48 learned positions were given for a grid of 3 x 3 patches"):
         interpolate(jnp.asarray(table[:48]), 3, 3)
+
+
+def test_learned_positions_follow_the_size_of_the_images(key):
+    model = ViT(**TINY)
+    variables = model.init(key, jnp.ones((1, 8, 8, 3)))
+    table = variables["params"]["position_embedding"]
+    stretched = jnp.concatenate([table[:, :1], interpolate(table[0, 1:], 3, 1)[None]], axis=1)
+    tall = {"params": variables["params"] | {"position_embedding": stretched}}
+    images = jax.random.normal(key, (2, 12, 4, 3))
+    np.testing.assert_allclose(model.apply(variables, images), model.apply(tall, images), atol=1e-6)
+
+
+def test_learned_positions_of_no_square_grid_belong_to_one_size_of_images(key):
+    model = ViT(**TINY)
+    variables = model.init(key, jnp.ones((1, 8, 12, 3)))
+    model.apply(variables, jnp.ones((1, 8, 12, 3)))
+    with pytest.raises(ValueError, match="6 learned positions were given for a grid of 3 x 3 patches") as error:
+        model.apply(variables, jnp.ones((1, 12, 12, 3)))
+    assert "\n" not in str(error.value)
