@@ -79,7 +79,8 @@ def _normalise(z):
 
 
 def _collapsed(row):
-    return row["std"] < 0.05 and row["negative_cosine"] > 0.95
+    # 0.9: behind a norm, an output that is constant but for an outlier in every batch is the nearest to a constant one.
+    return row["std"] < 0.05 and row["negative_cosine"] > 0.9
 
 
 def _few_dimensions(row):
@@ -96,6 +97,10 @@ def _at_chance(row):
 
 def _frozen_teacher(row):
     return row["teacher_update"] == 0 and row["teacher_distance"] > 0
+
+
+def _constant_targets(row):
+    return row["teacher_divergence"] < 0.005
 
 
 # name: (condition on a logged row, keys that it reads, what to say)
@@ -129,6 +134,18 @@ CAUSES = {
         ("teacher_update", "teacher_distance"),
         "the momentum encoder does not move, although the encoder has left it: it is frozen. Check that "
         "config.method.momentum is below 1, and that after_update returns the new teacher",
+    ),
+    "one output": (
+        lambda row: _constant_targets(row) and row["teacher_entropy"] < 0.05,
+        ("teacher_divergence", "teacher_entropy"),
+        "the teacher gives one and the same output to every crop, and the student agrees: collapse for want of "
+        "centring. Check that config.method.centre is True, and that the objective returns the new centre",
+    ),
+    "uniform outputs": (
+        lambda row: _constant_targets(row) and row["teacher_entropy"] > 0.95,
+        ("teacher_divergence", "teacher_entropy"),
+        "the teacher gives all outputs alike to every crop, and the student agrees: collapse for want of sharpening. "
+        "Lower config.method.teacher_temperature well below the student's",
     ),
     "stuck queue": (
         lambda row: row["queue_age"] > 1.5,

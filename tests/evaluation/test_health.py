@@ -68,6 +68,7 @@ def measured(z_a, z_b, **metrics):
 DIRECTION = RNG.normal(size=(1, D))
 MOMENTUM = {"teacher_distance": 0.1, "teacher_update": 1e-3, "queue_age": 1.0, "queue_diversity": 0.98}
 WELL = {"loss": 2.0, "chance_loss": 4.55, "gradient_norm": 0.3, "prototypes_used": 30.0} | MOMENTUM
+WELL |= {"teacher_entropy": 0.5, "teacher_divergence": 0.1}
 PATTERNS = {
     "healthy": measured(HEALTHY_A, HEALTHY_B, **WELL),
     "frozen teacher": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_update": 0.0}),
@@ -82,6 +83,8 @@ PATTERNS = {
     ),
     "identical views": measured(HEALTHY_A, HEALTHY_A, loss=0.01, chance_loss=4.55, gradient_norm=0.3),
     "chance": measured(HEALTHY_A, HEALTHY_B, loss=4.54, chance_loss=4.55, gradient_norm=0.3),
+    "one output": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_entropy": 0.01, "teacher_divergence": 0.001}),
+    "uniform outputs": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_entropy": 0.99, "teacher_divergence": 0.001}),
     "few prototypes": measured(HEALTHY_A, HEALTHY_B, **WELL | {"prototypes_used": 1.5}),
     "no gradient": measured(HEALTHY_A, HEALTHY_B, loss=2.0, chance_loss=4.55, gradient_norm=0.0),
 }  # fmt: skip
