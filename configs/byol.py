@@ -259,6 +259,7 @@ def cifar10_cpu() -> ConfigDict:
     config.method.momentum = 0.97
     config.model.width = 0.25
     config.model.projector = head(512)
+    config.model.projector.norm = "all_unscaled"  # not BYOL's: without it all targets are much alike for many epochs
     config.model.predictor = head(512)
     config.augment.size = 16
     config.augment.crop_scale = (0.2, 1.0)

@@ -5,7 +5,7 @@ import pytest
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import optim
 
-# google-deepmind/deepmind-research at f5de0ed, byol: configs/byol.py and README.md (batch 4096), utils/networks.py (MLP),
+# google-deepmind/deepmind-research at f5de0ed, byol: configs/byol.py, README.md (batch 4096), utils/networks.py (MLP),
 # utils/optimizers.py (exclude_bias_and_norm), utils/schedules.py, utils/augmentations.py, utils/dataset.py.
 HEAD = {
     "hidden_dims": (4096,), "output_dim": 256, "norm": "hidden", "hidden_bias": True, "bias": False, "init": "haiku",
