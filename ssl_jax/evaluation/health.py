@@ -165,6 +165,18 @@ CAUSES = {
         "(nearly) all images are closest to one and the same prototype: the clusters have collapsed. Look for "
         "assignments without equal shares (config.method.iterations is 0), or a learning rate that is too high",
     ),
+    "small embeddings": (
+        lambda row: row["variance"] > 0.95,
+        ("invariance", "variance"),
+        "the embeddings hardly vary, by less than 0.05 in place of 1: complete collapse to a point. Raise "
+        "config.method.variance_weight to about config.method.invariance_weight, or lower the learning rate",
+    ),
+    "repeated dimensions": (
+        lambda row: row["redundancy"] > 0.2,
+        ("redundancy",),
+        "the dimensions of the embeddings repeat one another: dimensional collapse. Raise "
+        "config.method.off_diagonal_weight, and see whether the augmentation leaves a shortcut",
+    ),
     "no gradient": (
         lambda row: row["gradient_norm"] == 0,
         ("gradient_norm",),

@@ -14,7 +14,8 @@ from ssl_jax.methods.api import Method
 def build(config) -> Method:
     """Barlow Twins from `config.model`, `config.augment` and `config.method` (`off_diagonal_weight`, `loss_scale`).
 
-    With `off_diagonal_weight = 0` all dimensions repeat one: a study of what the redundancy term prevents (section 4).
+    With `off_diagonal_weight = 0` dimensions come to repeat one another: a study of what the redundancy term prevents
+    (section 4). The metric `redundancy`, the mean square of the correlations of different dimensions, shows it.
     """
     make = networks.make_networks(config, "projector")
     init, embed = networks.siamese(make)
@@ -23,7 +24,8 @@ def build(config) -> Method:
     def objective(params, outputs, state, progress, axis_name):
         terms = losses.barlow_twins_terms(outputs["z_a"], outputs["z_b"], axis_name=axis_name)
         loss = loss_scale * (terms["on_diagonal"] + off_diagonal_weight * terms["off_diagonal"])
-        return loss, state, terms
+        d = outputs["z_a"].shape[1]
+        return loss, state, terms | {"redundancy": terms["off_diagonal"] / (d * (d - 1))}
 
     return Method(
         init=init,

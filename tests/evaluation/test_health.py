@@ -69,6 +69,7 @@ DIRECTION = RNG.normal(size=(1, D))
 MOMENTUM = {"teacher_distance": 0.1, "teacher_update": 1e-3, "queue_age": 1.0, "queue_diversity": 0.98}
 WELL = {"loss": 2.0, "chance_loss": 4.55, "gradient_norm": 0.3, "prototypes_used": 30.0} | MOMENTUM
 WELL |= {"teacher_entropy": 0.5, "teacher_divergence": 0.1}
+WELL |= {"invariance": 0.2, "variance": 0.4, "redundancy": 0.05}
 PATTERNS = {
     "healthy": measured(HEALTHY_A, HEALTHY_B, **WELL),
     "frozen teacher": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_update": 0.0}),
@@ -86,6 +87,8 @@ PATTERNS = {
     "one output": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_entropy": 0.01, "teacher_divergence": 0.001}),
     "uniform outputs": measured(HEALTHY_A, HEALTHY_B, **WELL | {"teacher_entropy": 0.99, "teacher_divergence": 0.001}),
     "few prototypes": measured(HEALTHY_A, HEALTHY_B, **WELL | {"prototypes_used": 1.5}),
+    "small embeddings": measured(HEALTHY_A, HEALTHY_B, **WELL | {"variance": 0.97}),
+    "repeated dimensions": measured(HEALTHY_A, HEALTHY_B, **WELL | {"redundancy": 0.3}),
     "no gradient": measured(HEALTHY_A, HEALTHY_B, loss=2.0, chance_loss=4.55, gradient_norm=0.0),
 }  # fmt: skip
 
