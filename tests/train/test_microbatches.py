@@ -87,10 +87,7 @@ def test_so_they_are_on_one_device_and_under_pmap(small, tiny_batch):
 
 def test_randomness_inside_the_network_is_repeated(transformer, tiny_batch):
     batch = tiny_batch(BATCH)
-    whole = train(transformer, batch, 1)
-    assert_equal(train(transformer, batch, 4), whole)
-    transformer.model.drop_path = 0.0  # and the masks did something
-    assert abs(train(transformer, batch, 4)[1]["loss"] - whole[1]["loss"]) > 1e-6
+    assert_equal(train(transformer, batch, 4), train(transformer, batch, 1))
 
 
 def embed(params, state, batch, key, progress, axis_name):
@@ -171,7 +168,7 @@ def test_the_start_up_lines_say_it(transformer, tiny_batch):
 
 def test_memory_does_not_grow_with_the_batch(transformer, tiny_batch, monkeypatch):
     """At a fixed microbatch, a batch 16 times as large takes more memory for its embeddings alone."""
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=32, depth=2, heads=2))
+    monkeypatch.setitem(networks.SIZES, "test", dict(width=32, depth=1, heads=2))
     transformer.augment.size = 16
 
     def temporary(count):
