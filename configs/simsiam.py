@@ -171,10 +171,17 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.size = 16
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 256
-    config.train.epochs = 5
+    config.train.epochs = 6
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
+    del config.optim["momentum"]
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 0.004
+    config.optim.scaling = "none"
+    config.optim.weight_decay = 1e-4
+    config.optim.warmup_steps = 20
+    config.optim.schedule = "cosine"
     return config
 
 
