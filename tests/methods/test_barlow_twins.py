@@ -1,4 +1,4 @@
-"""Barlow Twins: what the loss sees, the official projector and gradient, and collapse without the redundancy term."""
+"""Barlow Twins: what the loss sees, the official projector and gradient, what the redundancy term prevents."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from ssl_jax import losses
 from ssl_jax.collectives import pmean, psum
 from ssl_jax.models import resnet
 from tests.losses.test_redundancy import numpy_barlow_twins, views
-from tests.methods.by_hand import loss_and_outputs, prepare
+from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 
 @pytest.fixture
@@ -87,3 +87,21 @@ def test_the_official_gradient_on_several_gpus_is_a_fraction_of_the_true_one(x64
     found = jax.jit(jax.vmap(gradient, in_axes=(None, 0), axis_name="gpu"))(kernel, shards)[0]
     true = jax.grad(lambda kernel: losses.barlow_twins(rows[0] @ kernel, rows[1] @ kernel))(kernel)
     np.testing.assert_allclose(found, true / n, rtol=1e-9, atol=1e-12 * np.abs(true).max())
+
+
+def test_without_the_redundancy_term_dimensions_repeat_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+
+    def run(off_diagonal_weight):
+        config = tiny("barlow_twins")
+        config.train.batch_size, config.optim.learning_rate = 64, 0.01
+        config.method.off_diagonal_weight = off_diagonal_weight
+        config.model.projector.hidden_dims, config.model.projector.output_dim = (32, 32), 32
+        config.augment.crop_scale, config.augment.jitter_strength = (0.5, 1.0), 0.5
+        return watched(config, 40)
+
+    (warning,), row = run(0.0)
+    assert "dimensions of the embeddings repeat one another: dimensional collapse" in warning
+    assert row["redundancy"] > 0.4 and row["on_diagonal"] < 3  # of 32: what is left of the loss is well solved
+    warnings, row = run(0.1)  # 32 dimensions instead of 8,192 need a higher weight
+    assert warnings == [] and row["redundancy"] < 0.12

@@ -6,7 +6,7 @@ import pytest
 
 from ssl_jax.models import resnet
 from tests.losses.test_redundancy import numpy_vicreg
-from tests.methods.by_hand import loss_and_outputs, prepare
+from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 
 @pytest.fixture
@@ -49,3 +49,19 @@ def test_the_expander_is_the_official_one(prepared):
         "norm_2": norm, "dense_3": {"kernel": (24, 40)},
     }  # fmt: skip
     assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2"}
+
+
+def test_without_the_variance_term_embeddings_shrink_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+
+    def run(variance_weight):
+        config = tiny("vicreg")
+        config.train.batch_size, config.optim.learning_rate = 64, 0.01
+        config.method.variance_weight = variance_weight
+        config.model.projector.hidden_dims, config.model.projector.output_dim = (32, 32), 32
+        return watched(config, 40)
+
+    (warning,), row = run(0.0)
+    assert "complete collapse to a point" in warning and row["variance"] > 0.96 and row["invariance"] < 0.01
+    warnings, row = run(50.0)
+    assert warnings == [] and row["variance"] < 0.6
