@@ -175,11 +175,7 @@ def cifar10_cpu() -> ConfigDict:
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
-    del config.optim["momentum"]
-    config.optim.name = "adamw"
-    config.optim.learning_rate = 0.004
-    config.optim.scaling = "none"
-    config.optim.weight_decay = 1e-4
+    config.optim.learning_rate = 0.2
     config.optim.warmup_steps = 20
     config.optim.schedule = "cosine"
     return config
