@@ -1,6 +1,5 @@
 """Recipes: every one builds, takes two steps in its smallest form, and says what its paper or official code says."""
 
-import math
 import subprocess
 import sys
 
@@ -122,19 +121,19 @@ def test_official_lars_leaves_biases_and_norms_out():
 def test_every_recipe_builds_at_full_size(method, recipe):
     """Shapes only: nothing is compiled."""
     config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
-    config.train.batch_size = 8 * math.ceil(config.train.batch_size / 8)
+    rows = max(8, config.model.get("norm_groups", 1))
     size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
     batch = {
-        "image": np.zeros((8, size, size, channels), np.uint8),
-        "label": np.zeros(8, np.int32),
-        "index": np.arange(8, dtype=np.int32),
+        "image": np.zeros((rows, size, size, channels), np.uint8),
+        "label": np.zeros(rows, np.int32),
+        "index": np.arange(rows, dtype=np.int32),
     }
     if config.data.canvas:
-        batch["size"] = np.full((8, 2), 400, np.int32)
-    config.train.batch_size, config.train.steps, config.train.epochs = 8, 100_000, 0
+        batch["size"] = np.full((rows, 2), 400, np.int32)
+    config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
     run = experiment.build(config, batch, examples=8_000)
     features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
-    assert features.shape[0] == 8 and features.dtype == np.float32
+    assert features.shape[0] == rows and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("method", sorted({method for method, _ in ALL}))
