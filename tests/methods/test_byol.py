@@ -106,15 +106,17 @@ def test_heads_are_the_official_ones(prepared):
         assert np.abs(kernel).max() <= 2 * std and kernel.std() == pytest.approx(0.8796 * std, rel=0.01)
 
 
-def test_without_predictor_it_collapses_and_the_watch_says_so(tiny, unoptimized):
-    def run(predictor):
+def test_without_predictor_it_collapses_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+    monkeypatch.setitem(resnet.BLOCKS, 10, (1, 1))
+
+    def run(predictor, steps):
         config = tiny("byol")
         config.method.predictor, config.train.batch_size = predictor, 64
         if not predictor:
             config.model.projector.norm = "hidden"  # as published: a norm at its end would hold the embeddings apart
-        return watched(config, 80)
+        return watched(config, steps)
 
-    warnings, row = run(False)
+    warnings, row = run(False, 80)
     assert any("complete collapse" in warning for warning in warnings) and row["std"] < 0.05
-    warnings, row = run(True)
-    assert not any("complete collapse" in warning for warning in warnings) and row["std"] > 0.09
+    warnings, row = run(True, 50)
+    assert warnings == [] and row["std"] > 0.2
