@@ -142,7 +142,7 @@ def test_vit_b_has_the_published_number_of_parameters():
     assert size == 85_798_656 - 197 * 768
 
 
-def test_the_patch_projection_alone_is_frozen(tiny, tiny_batch, unoptimized, monkeypatch):
+def test_the_patch_projection_alone_is_frozen(tiny, tiny_batch, monkeypatch):
     monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=1, heads=2))
     config = load("moco_v3", "cifar10_vit_ti")
     config.model.size, config.model.heads, config.compute_dtype = "test", 0, "float32"

@@ -134,13 +134,15 @@ def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, o
         row_sum, whole = row_sum
         if sums:
             whole = whole + jnp.sum(gradients, axis=1)
-        gradients = (gradients * (row.scale[:, None] * column.scale[None])).astype(row.z.dtype)
-        row_sum = row_sum + contract("ij,jd->id", gradients, column.z), whole
+        if narrow(row):
+            gradients = (gradients * (row.scale[:, None] * column.scale[None])).astype(row.z.dtype)
+        row_sum = row_sum + contract("ij,jd->id", gradients, factor(column)), whole
         return row_sum, column_sum if form.constant else column_sum + contract("di,ij->dj", transposed, gradients)
 
     z_rows, z_columns = (jnp.zeros(side.z.shape, side.scale.dtype) for side in (rows, columns))
     (z_rows, whole), z_columns = tiles.sweep(
-        meet, (rows, () if form.constant else rows.z.mT, of_rows), (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
+        meet, (rows, () if form.constant else factor(rows).mT, of_rows),
+        (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
         (columns, of_columns), () if form.constant else z_columns.mT, **course(form, columns),
     )  # fmt: skip
     found = _cotangent(rows, z_rows), None if form.constant else _cotangent(columns, z_columns.mT)
@@ -178,9 +180,20 @@ def either(one, function: Callable, *operands):
     return lax.cond(one, functools.partial(function, True), functools.partial(function, False), *operands)
 
 
+def narrow(side: Side) -> bool:
+    """Whether embeddings are of a narrower type than what is made of them: products of the narrow type are fast."""
+    return side.z.dtype != side.scale.dtype
+
+
+def factor(side: Side):
+    """What is multiplied: wide embeddings times their scale, of which there are fewer than of products; or narrow ones."""
+    return side.z if narrow(side) else side.z * side.scale[..., None]
+
+
 def scaled_products(row: Side, column: Side):
     """The logits of two tiles."""
-    return contract("id,jd->ij", row.z, column.z) * (row.scale[:, None] * column.scale[None])
+    products = contract("id,jd->ij", factor(row), factor(column))
+    return products * (row.scale[:, None] * column.scale[None]) if narrow(row) else products
 
 
 def contract(subscripts: str, x, y):
@@ -230,7 +243,9 @@ def shares(one: bool, logits, of_side, axis: int):
 
 
 def _cotangent(side: Side, z):
-    """Of a side, from that of its embeddings: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
+    """Of a side, from that of `factor(side)`: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
+    if not narrow(side):
+        z = z * side.scale[..., None]
     flat = (-1, z.shape[-1])  # one shape of sums, whether there is one tile or several: the same bits
     scale = jnp.sum(side.z.reshape(flat).astype(z.dtype) * z.reshape(flat), axis=-1).reshape(side.scale.shape)
     return Side(z.astype(side.z.dtype), scale / side.scale, None, None)

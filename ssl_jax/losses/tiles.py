@@ -110,7 +110,10 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
             row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
             return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)
 
-        row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
+        if count == 1:
+            row_sums, column_sums = at_row(0, (row_sums, column_sums))
+        else:
+            row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
         if rotates:
             # The device before this one needs next what the first row tile here has just met.
             slot = offset % held
@@ -155,11 +158,18 @@ def _home(sums, gone: int, axis_name):
 
 
 def _take(tree, i):
-    return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, keepdims=False), tree)
+    """Tile i of each array; without a copy where there is but one."""
+    return jax.tree.map(lambda x: x[0] if len(x) == 1 else lax.dynamic_index_in_dim(x, i, keepdims=False), tree)
 
 
 def _put(tree, value, i):
-    return jax.tree.map(lambda x, new: lax.dynamic_update_index_in_dim(x, new.astype(x.dtype), i, 0), tree, value)
+    """Each array with another tile i."""
+
+    def put(x, new):
+        new = new.astype(x.dtype)
+        return new[None] if len(x) == 1 else lax.dynamic_update_index_in_dim(x, new, i, 0)
+
+    return jax.tree.map(put, tree, value)
 
 
 def _total(x, axis_name):

@@ -78,7 +78,7 @@ def everything(scores, weights, axis_name):
 
 @pytest.mark.parametrize(("kind", "n"), TOPOLOGIES)
 @pytest.mark.parametrize("wide", [True, False])
-def test_values_and_gradients_are_the_papers(kind, n, wide, unoptimized):
+def test_values_and_gradients_are_the_papers(kind, n, wide):
     with jax.enable_x64(wide):
         (value, weighted), rows = jax.device_get(on_devices(kind, n, everything, SCORES, PADDING))
     close = partial(np.testing.assert_allclose, rtol=0, atol=1e-12 if wide else 2e-6)

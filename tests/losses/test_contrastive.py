@@ -73,7 +73,7 @@ def check_topology(kind, n, dtype, tolerance, cases):
         ("shard_map", 8, ("weighted",)),
     ],
 )
-def test_values_and_gradients_are_the_papers_float64(kind, n, cases, x64, unoptimized):
+def test_values_and_gradients_are_the_papers_float64(kind, n, cases, x64):
     check_topology(kind, n, np.float64, 1e-12, cases)
 
 
@@ -94,7 +94,7 @@ def test_agree_with_optax(x64):
 
 
 @pytest.mark.parametrize("block_size", [None, 4])
-def test_rows_have_the_cotangent_of_the_device_that_owns_them(block_size, x64, unoptimized):
+def test_rows_have_the_cotangent_of_the_device_that_owns_them(block_size, x64):
     """Of device 0's value alone, rows of device 1 have a gradient too: it knows them as candidates."""
 
     def of_device_0(_, x_a, x_b, axis_name):
@@ -116,7 +116,7 @@ def test_rows_have_the_cotangent_of_the_device_that_owns_them(block_size, x64, u
 
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(("kind", "n"), [("vmap", 4)])
-def test_no_reduction_gives_the_values_of_the_examples(name, kind, n, x64, unoptimized):
+def test_no_reduction_gives_the_values_of_the_examples(name, kind, n, x64):
     def body(params, z_a, z_b, weights, axis_name):
         options = dict(temperature=TEMPERATURE, axis_name=axis_name, reduction="none")
         return params, (LOSSES[name](z_a, z_b, **options), LOSSES[name](z_a, z_b, weights=weights, **options))
@@ -127,7 +127,7 @@ def test_no_reduction_gives_the_values_of_the_examples(name, kind, n, x64, unopt
 
 
 @pytest.mark.parametrize("name", ["nt_xent", "clip", "sigmoid", "dclw"])
-def test_order_of_the_batch_does_not_matter(name, x64, unoptimized):
+def test_order_of_the_batch_does_not_matter(name, x64):
     """Permuting the pairs over four devices permutes the gradients and leaves the loss."""
     order = np.random.default_rng(3).permutation(B)
 
@@ -141,7 +141,7 @@ def test_order_of_the_batch_does_not_matter(name, x64, unoptimized):
     assert_close((permuted_value, permuted_grads), (value, tuple(grad[order] for grad in grads)), 1e-12)
 
 
-def test_views_are_classes_of_their_own(x64, unoptimized):
+def test_views_are_classes_of_their_own(x64):
     """NT-Xent is SupCon with the example as the class, for any number of views and any order of the rows."""
     z = jnp.asarray(np.random.default_rng(6).normal(size=(3, 8, D)))
     order = np.random.default_rng(7).permutation(24)
@@ -151,7 +151,7 @@ def test_views_are_classes_of_their_own(x64, unoptimized):
     np.testing.assert_allclose(jax.jit(functools.partial(nt_xent, block_size=3))(*z), wanted, rtol=1e-12)
 
 
-def test_a_row_without_positives_counts_as_nought(x64, unoptimized):
+def test_a_row_without_positives_counts_as_nought(x64):
     z = jnp.asarray(ROWS[0, :4])
     values = sup_con(z, jnp.array([1, 1, 2, 3]), reduction="none")
     assert values[0] > 0 and not values[2:].any()
@@ -159,7 +159,7 @@ def test_a_row_without_positives_counts_as_nought(x64, unoptimized):
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_degenerate_batches_are_finite(loss, unoptimized):
+def test_degenerate_batches_are_finite(loss):
     """Zero vectors, identical embeddings, a single example; both with one exponential and with running maxima."""
     zero = jnp.asarray(ROWS, jnp.float32).at[:, 3].set(0)
     for block_size in (None, 5):
@@ -188,7 +188,7 @@ def test_a_queue_is_constant():
 
 
 @pytest.mark.parametrize("name", ["nt_xent", "info_nce", "queue_info_nce", "clip", "sigmoid", "dcl"])
-def test_low_precision_is_widened(name, unoptimized):
+def test_low_precision_is_widened(name):
     loss = LOSSES[name]
     z = jnp.asarray(ROWS, jnp.bfloat16)
     value = loss(*z)
@@ -199,7 +199,7 @@ def test_low_precision_is_widened(name, unoptimized):
 
 
 @pytest.mark.parametrize("name", ["nt_xent", "clip", "queue_info_nce", "sigmoid", "sup_con"])
-def test_transformations_compose(name, x64, unoptimized):
+def test_transformations_compose(name, x64):
     loss = LOSSES[name]
     stack = jnp.asarray(ROWS).reshape(2, 4, 4, D)
 

@@ -95,7 +95,7 @@ def evaluate(loss, z, topology, n):
 @pytest.mark.parametrize("d", WIDTHS)
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize(("topology", "n"), TOPOLOGIES)
-def test_values_and_gradients_are_the_papers_on_any_topology(x64, unoptimized, topology, n, name, d):
+def test_values_and_gradients_are_the_papers_on_any_topology(x64, topology, n, name, d):
     loss, _, options = LOSSES[name]
     value, gradient = evaluate(functools.partial(loss, **options), jnp.asarray(views(d)), topology, n)
     expected_value, expected_gradient = expected(name, d)
@@ -106,7 +106,7 @@ def test_values_and_gradients_are_the_papers_on_any_topology(x64, unoptimized, t
 
 @pytest.mark.parametrize("d", WIDTHS)
 @pytest.mark.parametrize("name", LOSSES)
-def test_single_precision_is_near(unoptimized, name, d):
+def test_single_precision_is_near(name, d):
     loss, _, options = LOSSES[name]
     loss = functools.partial(loss, **options)
     value, gradient = evaluate(loss, jnp.asarray(views(d), jnp.float32), "vmap", 4)

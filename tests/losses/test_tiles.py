@@ -128,12 +128,12 @@ def compiled(batch, devices, width=128):
     return program, program.memory_analysis().temp_size_in_bytes
 
 
-def test_memory_is_linear_in_the_batch():
+def test_memory_is_linear_in_the_batch(optimized):
     few, many = (compiled(batch, 8)[1] for batch in (32768, 131072))
     assert few <= 12 * 2**20 and many <= 48 * 2**20 and many < 4.1 * few
 
 
-def test_embeddings_get_the_same_bits_on_any_number_of_devices():
+def test_embeddings_get_the_same_bits_on_any_number_of_devices(optimized):
     numbers = np.random.default_rng(0)
     x = numbers.normal(size=(512, 128)).astype(np.float32)
     y = (x + numbers.normal(size=x.shape)).astype(np.float32)

@@ -14,7 +14,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 
 @pytest.fixture
-def prepared(tiny, tiny_batch, unoptimized, monkeypatch):
+def prepared(tiny, tiny_batch, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def make(**changes):
@@ -89,7 +89,7 @@ def test_the_official_gradient_on_several_gpus_is_a_fraction_of_the_true_one(x64
     np.testing.assert_allclose(found, true / n, rtol=1e-9, atol=1e-12 * np.abs(true).max())
 
 
-def test_without_the_redundancy_term_dimensions_repeat_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+def test_without_the_redundancy_term_dimensions_repeat_and_the_watch_says_so(tiny, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def run(off_diagonal_weight):

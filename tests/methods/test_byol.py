@@ -14,7 +14,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
 
 
 @pytest.fixture
-def prepared(tiny, tiny_batch, unoptimized, monkeypatch):
+def prepared(tiny, tiny_batch, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def make(**changes):
@@ -106,7 +106,7 @@ def test_heads_are_the_official_ones(prepared):
         assert np.abs(kernel).max() <= 2 * std and kernel.std() == pytest.approx(0.8796 * std, rel=0.01)
 
 
-def test_without_predictor_it_collapses_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+def test_without_predictor_it_collapses_and_the_watch_says_so(tiny, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1, 1))
 
     def run(predictor, steps):

@@ -22,7 +22,7 @@ MADE = {}  # what `made` has made
 
 
 @pytest.fixture
-def small(tiny, unoptimized, monkeypatch):
+def small(tiny, monkeypatch):
     """On digits with two small crops: a ResNet of one block, or a vision transformer of two without any batch norm."""
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
     monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=2, heads=2))
@@ -261,7 +261,7 @@ def test_features_are_the_teachers(made, tiny_batch, model, changes):
 
 
 @pytest.fixture
-def ablation(tiny, unoptimized, monkeypatch):
+def ablation(tiny, monkeypatch):
     """`ablation(**changes)`: the warnings of a short run on digits, small but with outputs to choose from."""
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 

@@ -14,7 +14,7 @@ BATCH, QUEUE = 16, 48
 
 
 @pytest.fixture
-def moco(tiny, unoptimized):
+def moco(tiny):
     def make(**method):
         config = tiny("moco")
         config.parallel.devices = 1

@@ -22,7 +22,7 @@ CENTRED = {"predictor/norm_1/mean"}  # the mean of a linear function of what the
 
 
 @pytest.fixture
-def official(monkeypatch, unoptimized):
+def official(monkeypatch):
     """The transcription, on one thread. Ours has one residual block a stage and is not optimized, to compile soon."""
     torch = pytest.importorskip("torch", reason="needs the parity extra: pip install 'ssl_jax[parity]'")
     from tests.methods import torch_moco

@@ -40,14 +40,14 @@ def steps(config, batch, devices, count=3):
     return jax.device_get((state.params, state.method)), losses
 
 
-def test_a_transformer_with_drop_path_agrees_on_any_number_of_devices(transformer, tiny_batch, unoptimized, x64):
+def test_a_transformer_with_drop_path_agrees_on_any_number_of_devices(transformer, tiny_batch, x64):
     batch = tiny_batch(BATCH)
     one, losses = steps(transformer, batch, 1)
     for devices in (2, 8):
         many, other = steps(transformer, batch, devices)
         np.testing.assert_allclose(other, losses, rtol=1e-10)
         for (path, a), b in zip(jax.tree.leaves_with_path(many), jax.tree.leaves(one), strict=True):
-            assert np.abs(a - b).max() <= max(1e-9 * np.abs(b).max(), 1e-14), jax.tree_util.keystr(path)
+            assert np.abs(a - b).max() <= max(1e-9 * np.abs(b).max(), 1e-13), jax.tree_util.keystr(path)
     transformer.model.drop_path = 0.0  # and the masks did something
     assert abs(steps(transformer, batch, 1)[1][0] - losses[0]) > 1e-6
 
@@ -58,7 +58,7 @@ def cross_entropy(query, key, temperature):
     return np.mean(np.log(np.exp(logits).sum(axis=1)) - np.diag(logits))
 
 
-def test_loss_is_algorithm_1(tiny, tiny_batch, unoptimized):
+def test_loss_is_algorithm_1(tiny, tiny_batch):
     config = tiny("moco_v3")
     config.method.temperature = 0.3
     method, batch = methods.build(config), tiny_batch(BATCH)

@@ -16,7 +16,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
 
 
 @pytest.fixture
-def prepared(tiny, tiny_batch, unoptimized, monkeypatch):
+def prepared(tiny, tiny_batch, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def make(**changes):
@@ -122,7 +122,7 @@ def test_the_predictor_keeps_its_rate_and_everything_decays(prepared):
                 np.testing.assert_allclose(leaf, expected, rtol=1e-3, err_msg=f"{name} {epoch}")
 
 
-def test_without_stop_gradient_it_collapses_and_the_watch_says_so(tiny, unoptimized):
+def test_without_stop_gradient_it_collapses_and_the_watch_says_so(tiny):
     def run(stop, steps):
         config = tiny("simsiam")
         config.method.stop_gradient, config.train.batch_size, config.optim.learning_rate = stop, 64, 1.0

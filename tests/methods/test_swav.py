@@ -19,7 +19,7 @@ BATCH, QUEUE, START, CROPS, WIDTH, COUNT, STEPS = 16, 32, 1, 4, 6, 8, 6
 
 
 @pytest.fixture
-def swav(tiny, unoptimized):
+def swav(tiny):
     def make(**method):
         config = tiny("swav")
         config.parallel.devices = 1

@@ -10,7 +10,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 
 @pytest.fixture
-def prepared(tiny, tiny_batch, unoptimized, monkeypatch):
+def prepared(tiny, tiny_batch, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def make(**changes):
@@ -51,7 +51,7 @@ def test_the_expander_is_the_official_one(prepared):
     assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2"}
 
 
-def test_without_the_variance_term_embeddings_shrink_and_the_watch_says_so(tiny, unoptimized, monkeypatch):
+def test_without_the_variance_term_embeddings_shrink_and_the_watch_says_so(tiny, monkeypatch):
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
 
     def run(variance_weight):

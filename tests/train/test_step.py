@@ -65,7 +65,7 @@ def assert_leaves_close(a, b, tolerance):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64, unoptimized):
+def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
     config, batch = tiny(name), tiny_batch()
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
