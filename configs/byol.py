@@ -265,7 +265,8 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.crop_scale = (0.2, 1.0)
     config.augment.method = "bilinear"
     config.data.source = "npz:data/cifar10"
-    config.train.epochs = 5
+    config.train.batch_size = 128
+    config.train.epochs = 3
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
@@ -290,6 +291,7 @@ def digits() -> ConfigDict:
     config.augment.mean = (0.5,)
     config.augment.std = (0.5,)
     config.data.source = "digits"
+    config.train.batch_size = 256
     config.train.epochs = 80
     config.train.log_every = 10
     config.train.eval_every = 150

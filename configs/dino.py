@@ -241,9 +241,10 @@ def cifar10_cpu() -> ConfigDict:
     config.model.width = 0.25
     config.augment.size = 16
     config.augment.crop_scale = (0.2, 1.0)
-    config.augment.local = ConfigDict({"count": 4, "size": 8, "crop_scale": (0.05, 0.4)})
+    config.augment.local = ConfigDict({"count": 2, "size": 8, "crop_scale": (0.05, 0.4)})
     config.data.source = "npz:data/cifar10"
-    config.train.epochs = 5
+    config.train.batch_size = 128
+    config.train.epochs = 3
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
@@ -274,6 +275,7 @@ def digits() -> ConfigDict:
     config.augment.mean = (0.5,)
     config.augment.std = (0.5,)
     config.data.source = "digits"
+    config.train.batch_size = 256
     config.train.epochs = 80
     config.train.log_every = 10
     config.train.eval_every = 150

@@ -170,8 +170,8 @@ def cifar10_cpu() -> ConfigDict:
     config.model.predictor = predictor(hidden=128, width=512)
     config.augment.size = 16
     config.data.source = "npz:data/cifar10"
-    config.train.batch_size = 256
-    config.train.epochs = 6
+    config.train.batch_size = 128
+    config.train.epochs = 3
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
@@ -192,6 +192,7 @@ def digits() -> ConfigDict:
     config.augment.mean = (0.5,)
     config.augment.std = (0.5,)
     config.data.source = "digits"
+    config.train.batch_size = 256
     config.train.epochs = 80
     config.train.log_every = 10
     config.train.eval_every = 150

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up as launch/local.sh does, with the test extra, and runs the test suite on 8 simulated CPU devices.
+# Sets up as launch/local.sh does, with the test extra, and runs the test suite on 8 simulated CPU devices, with a process
+# for every core (--numprocesses=0: none, as for a debugger).
 #
 #   bash launch/test.sh                              the whole suite
 #   bash launch/test.sh tests/losses -k nt_xent      every argument goes to pytest
@@ -14,4 +15,4 @@ else
   set_up --editable '.[test]'
 fi
 export JAX_PLATFORMS=cpu
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal "$@"

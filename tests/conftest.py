@@ -11,9 +11,10 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
-USERS_FLAGS = os.environ["XLA_FLAGS"]
-# The suite spends its time compiling. Without optimizations and with XLA's older emitters, which unlike the newer ones
-# heed that, a step compiles five times as fast; `optimized` and the tests that start processes take what users get.
+# The suite and the processes that it starts spend their time compiling. Without optimizations and with XLA's older
+# emitters, which unlike the newer ones heed that, a step compiles five times as fast; the fixture `optimized` undoes
+# the former.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if version("jaxlib").startswith("0.10."):  # later ones do not start with a flag that they do not know
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ssl_jax_test_cache"))
@@ -24,9 +25,6 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_disable_most_optimizations", True)
-jax.devices()  # starts the backend
-os.environ["XLA_FLAGS"] = USERS_FLAGS
 
 
 def pytest_addoption(parser):

@@ -223,9 +223,10 @@ def test_python_without_venv_gets_one_sentence(checkout):
 def test_test_and_ci_run_pytest_on_the_cpu(checkout):
     ran = checkout.run("launch/test.sh", "tests/losses", "-k", "nt_xent")
     assert ran.returncode == 7, ran.stderr
-    assert "<-m><pytest><tests/losses><-k><nt_xent>\n" in ran.stdout and "\nJAX_PLATFORMS=cpu\n" in ran.stdout
+    spread = "<-m><pytest><--numprocesses=auto><--maxprocesses=8><--dist=worksteal>"
+    assert f"{spread}<tests/losses><-k><nt_xent>\n" in ran.stdout and "\nJAX_PLATFORMS=cpu\n" in ran.stdout
     ran = checkout.run(".ci/run")
-    assert ran.returncode == 7 and "<-m><pytest><--require_parity>\n" in ran.stdout
+    assert ran.returncode == 7 and f"{spread}<--require_parity>\n" in ran.stdout
     assert checkout.calls()[-1].endswith("--editable .[test,parity]")
 
 

@@ -186,7 +186,7 @@ def narrow(side: Side) -> bool:
 
 
 def factor(side: Side):
-    """What is multiplied: wide embeddings times their scale, of which there are fewer than of products; or narrow ones."""
+    """What is multiplied: narrow embeddings as they are, wide ones with their scale, which saves scaling the logits."""
     return side.z if narrow(side) else side.z * side.scale[..., None]
 
 
