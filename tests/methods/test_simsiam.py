@@ -128,7 +128,7 @@ def test_without_stop_gradient_it_collapses_and_the_watch_says_so(tiny):
         config.method.stop_gradient, config.train.batch_size, config.optim.learning_rate = stop, 64, 1.0
         return watched(config, steps)
 
-    warnings, row = run(False, 100)
+    warnings, row = run(False, 200)
     assert any("complete collapse" in warning for warning in warnings) and row["std"] < 0.05
     warnings, row = run(True, 50)
     assert warnings == [] and row["std"] > 0.2

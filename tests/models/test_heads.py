@@ -97,7 +97,7 @@ def test_the_activation_is_the_one_asked_for(x64, key):
     y, variables = head.init_with_output(key, x, train=True)
     expected = x
     for i in (1, 2, 3):
-        layer = variables["params"][f"dense_{i}"]
+        layer = jax.tree.map(np.asarray, variables["params"][f"dense_{i}"])
         expected = expected @ layer["kernel"] + layer["bias"]
         if i < 3:
             expected = expected * np.vectorize(lambda t: (1 + math.erf(t / math.sqrt(2))) / 2)(expected)

@@ -13,7 +13,9 @@ STEPS = 20
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
+def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path, request):
+    if name == "simclr":
+        request.getfixturevalue("optimized")
     config = tiny(name)
     if name == "moco":
         config.method.queue_size = 48  # goes round three times in an epoch and a half

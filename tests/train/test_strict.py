@@ -30,7 +30,7 @@ def train(config, batch, devices, strict=True, steps=3):
     return jax.device_get((state.replace(key=jax.random.key_data(state.key)), metrics))
 
 
-def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(tiny, tiny_batch):
+def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(optimized, tiny, tiny_batch):
     config, batch = tiny(), tiny_batch()
     reference = train(config, batch, 8)
     for devices in (1, 2, 4):
@@ -39,7 +39,7 @@ def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(tiny, tiny_batch
             assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), (devices, jax.tree_util.keystr(path))
 
 
-def test_queue_teacher_and_groups_are_the_same_bit_for_bit(tiny, tiny_batch):
+def test_queue_teacher_and_groups_are_the_same_bit_for_bit(optimized, tiny, tiny_batch):
     config, batch = tiny("moco"), tiny_batch()
     config.method.queue_size, config.method.momentum = 48, 0.9
     reference = train(config, batch, 4)
