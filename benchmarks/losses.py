@@ -145,8 +145,11 @@ def measure(name: str, batch: int, mesh) -> list[dict]:
     peer = torch_form(name, x, y) if FLAGS.peers and jax.default_backend() == "cpu" and batch <= 8192 else None
     if peer is not None:
         rows.append({"loss": name, "batch": batch, "form": "torch", "temp_mib": None, "ms": None})
-        runs["torch"] = peer
-        peer()
+        try:
+            peer()
+            runs["torch"] = peer
+        except RuntimeError as error:  # NTXentLoss compares all positive with all negative pairs: 32 GiB at 1,024
+            print(f"{name} at {batch:,}: torch is not run: {str(error).splitlines()[0]}")
     if "gathered" in values and not np.isclose(values["tiled"], values["gathered"], rtol=1e-2):
         raise SystemExit(f"{name} at {batch}: tiled {values['tiled']} is not gathered {values['gathered']}")
     times = {form: [] for form in runs}
