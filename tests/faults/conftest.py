@@ -57,7 +57,7 @@ class Lab:
         """The same to its end; returns what it said."""
         return self.end(self.start(directory, *flags, **options), status)
 
-    def end(self, process: subprocess.Popen, status: int = 0, timeout: float = 240, noisy: bool = False) -> str:
+    def end(self, process: subprocess.Popen, status: int = 0, timeout: float = 480, noisy: bool = False) -> str:
         """Waits for a process, checks its status and returns what it said; without a traceback unless `noisy`."""
         out, err = process.communicate(timeout=timeout)
         assert process.returncode == status, err[-3000:]
@@ -68,7 +68,7 @@ class Lab:
         """Two processes of one run."""
         return [self.start(directory, *join, *flags, devices=devices, **options) for join in two_processes()]
 
-    def wait_until(self, process: subprocess.Popen, condition, timeout: float = 120) -> bool:
+    def wait_until(self, process: subprocess.Popen, condition, timeout: float = 300) -> bool:
         """Whether the condition came true while the process ran."""
         end = time.monotonic() + timeout
         while process.poll() is None:
