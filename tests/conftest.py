@@ -13,9 +13,11 @@ os.environ["XLA_FLAGS"] = (
 )
 # The suite and the processes that it starts spend their time compiling. Without optimizations and with XLA's older
 # emitters, which unlike the newer ones heed that, a step compiles five times as fast; the fixture `optimized` undoes
-# the former.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-if version("jaxlib").startswith("0.10."):  # later ones do not start with a flag that they do not know
+# the former, and SSL_JAX_TESTS_AS_USERS=1 both.
+AS_USERS = bool(os.environ.get("SSL_JAX_TESTS_AS_USERS"))
+if not AS_USERS:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+if not AS_USERS and version("jaxlib").startswith("0.10."):  # later ones do not start with a flag that they do not know
     os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ssl_jax_test_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -64,7 +66,7 @@ def optimized():
     """Programs compiled as users compile them, but for the emitters, for the length of one test."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", not AS_USERS)
 
 
 @pytest.fixture
