@@ -1,24 +1,28 @@
 """Eight simulated CPU devices, strict broadcasting and a shared compilation cache for the whole suite."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+FAST = "--xla_cpu_use_fusion_emitters=false"
+USERS_FLAGS = os.environ.get("XLA_FLAGS", "").replace(FAST, "")  # pytest's workers inherit it
 # Before the first use of jax: flags are read when the backend starts.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    USERS_FLAGS + " --xla_force_host_platform_device_count=8"
     " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 )
 # The suite and the processes that it starts spend their time compiling. Without optimizations and with XLA's older
-# emitters, which unlike the newer ones heed that, a step compiles five times as fast; the fixture `optimized` undoes
-# the former, and SSL_JAX_TESTS_AS_USERS=1 both.
-AS_USERS = bool(os.environ.get("SSL_JAX_TESTS_AS_USERS"))
+# emitters, which unlike the newer ones heed that, a step compiles five times as fast. Flags hold for a process, so
+# tests of bits and memory, which are of what users compile, are marked `as_users` and run in one of their own.
+AS_USERS = "SSL_JAX_TESTS_AS_USERS" in os.environ
 if not AS_USERS:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 if not AS_USERS and version("jaxlib").startswith("0.10."):  # later ones do not start with a flag that they do not know
-    os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+    os.environ["XLA_FLAGS"] += f" {FAST}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ssl_jax_test_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
@@ -42,6 +46,20 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A test marked `as_users` is run by pytest in a new process, which compiles as users do."""
+    if AS_USERS or not pyfuncitem.get_closest_marker("as_users"):
+        return None
+    flags = {"SSL_JAX_TESTS_AS_USERS": "1", "XLA_FLAGS": USERS_FLAGS, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", f"{pyfuncitem.path}::{pyfuncitem.name}"], env=os.environ | flags,
+        cwd=pyfuncitem.config.rootpath, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout + ran.stderr
+    return True
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
     """Every program holds memory maps, of which a process may have 65,530: the suite as a whole would exceed them."""
@@ -59,14 +77,6 @@ def x64():
     """Double precision for the length of one test."""
     with jax.enable_x64(True):
         yield
-
-
-@pytest.fixture
-def optimized():
-    """Programs compiled as users compile them, but for the emitters, for the length of one test."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", not AS_USERS)
 
 
 @pytest.fixture

@@ -110,10 +110,7 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
             row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
             return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)
 
-        if count == 1:
-            row_sums, column_sums = at_row(0, (row_sums, column_sums))
-        else:
-            row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
+        row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
         if rotates:
             # The device before this one needs next what the first row tile here has just met.
             slot = offset % held

@@ -143,7 +143,8 @@ def test_identical_zero_and_extreme_logits_are_finite():
     assert float(dino(jnp.zeros((3, 2, K)), jnp.zeros((2, 2, K)), jnp.zeros(K))) == pytest.approx(np.log(K), rel=1e-6)
 
 
-def test_no_pair_of_crops_is_held_in_memory(optimized):
+@pytest.mark.as_users
+def test_no_pair_of_crops_is_held_in_memory():
     """What the compiled loss needs grows with V + G arrays of logits, not with V x G of them."""
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((10, 64, 4096), (2, 64, 4096), (4096,))]
     compiled = jax.jit(jax.grad(dino)).lower(*shapes).compile()

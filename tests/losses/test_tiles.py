@@ -129,12 +129,14 @@ def compiled(batch, devices, width=128):
     return program, program.memory_analysis().temp_size_in_bytes
 
 
-def test_memory_is_linear_in_the_batch(optimized):
+@pytest.mark.as_users
+def test_memory_is_linear_in_the_batch():
     few, many = (compiled(batch, 8)[1] for batch in (32768, 131072))
     assert few <= 12 * 2**20 and many <= 48 * 2**20 and many < 4.1 * few
 
 
-def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices(optimized):
+@pytest.mark.as_users
+def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices():
     numbers = np.random.default_rng(0)
     x = numbers.normal(size=(512, 128)).astype(np.float32)
     y = (x + numbers.normal(size=x.shape)).astype(np.float32)

@@ -166,7 +166,8 @@ def test_the_start_up_lines_say_it(transformer, tiny_batch):
     assert "in 4 microbatches of 4)" in lines[4][2] and "microbatch" not in " ".join(lines[1])
 
 
-def test_memory_does_not_grow_with_the_batch(optimized, transformer, tiny_batch, monkeypatch):
+@pytest.mark.as_users
+def test_memory_does_not_grow_with_the_batch(transformer, tiny_batch, monkeypatch):
     """At a fixed microbatch, a batch 16 times as large takes more memory for its embeddings alone."""
     monkeypatch.setitem(networks.SIZES, "test", dict(width=32, depth=1, heads=2))
     transformer.augment.size = 16

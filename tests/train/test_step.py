@@ -69,7 +69,7 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
     config, batch = tiny(name), tiny_batch()
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
-    config.optim.learning_rate = 0.1
+    config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
     config.augment.blur_probability = 0.5  # every kind of randomness that a view can hold
     config.augment.solarise_probability = 0.2
     one, history = train(config, batch)
@@ -84,7 +84,7 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
         jax.tree.leaves_with_path(initial.params), jax.tree.leaves(one.params), strict=True
     ):
         scale = np.abs(after).max()
-        assert np.abs(after - before).max() > 1e-6 * scale, jax.tree_util.keystr(path)
+        assert np.abs(after - before).max() > 1e-3 * scale, jax.tree_util.keystr(path)
 
 
 def test_first_loss_in_float32_agrees_and_every_device_holds_the_same_state(tiny, tiny_batch):
@@ -124,7 +124,8 @@ def test_views_depend_on_the_position_in_the_global_batch_alone(tiny, tiny_batch
     assert not np.allclose(whole["view_0"], whole["view_1"])
 
 
-def test_a_probe_cannot_move_the_encoder(optimized, tiny, tiny_batch):
+@pytest.mark.as_users
+def test_a_probe_cannot_move_the_encoder(tiny, tiny_batch):
     config, batch = tiny(), tiny_batch()
     watched, history = train(config, batch, probe=True)
     alone, _ = train(config, batch, probe=False)

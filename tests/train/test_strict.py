@@ -30,7 +30,8 @@ def train(config, batch, devices, strict=True, steps=3):
     return jax.device_get((state.replace(key=jax.random.key_data(state.key)), metrics))
 
 
-def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(optimized, tiny, tiny_batch):
+@pytest.mark.as_users
+def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(tiny, tiny_batch):
     config, batch = tiny(), tiny_batch()
     reference = train(config, batch, 8)
     for devices in (1, 2, 4):
@@ -39,9 +40,8 @@ def test_a_run_is_the_same_bit_for_bit_on_any_number_of_devices(optimized, tiny,
             assert a.dtype == b.dtype and a.tobytes() == b.tobytes(), (devices, jax.tree_util.keystr(path))
 
 
-# It passes by SSL_JAX_TESTS_AS_USERS=1 pytest tests/train/test_strict.py --runxfail
-@pytest.mark.xfail(strict=False, reason="one bit differs in what XLA's older emitters make, which the suite takes")
-def test_queue_teacher_and_groups_are_the_same_bit_for_bit(optimized, tiny, tiny_batch):
+@pytest.mark.as_users
+def test_queue_teacher_and_groups_are_the_same_bit_for_bit(tiny, tiny_batch):
     config, batch = tiny("moco"), tiny_batch()
     config.method.queue_size, config.method.momentum = 48, 0.9
     reference = train(config, batch, 4)
