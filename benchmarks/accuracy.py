@@ -4,7 +4,7 @@
 
 Errors relative to the norm: of the value, and the largest of the gradients of both embeddings and of the temperature.
 Two kinds of batches of float32 embeddings: independent ones, and views that resemble each other, of whose loss little
-is left. The plain form is the textbook's: unit length, all logits, `logsumexp` minus the diagonal.
+is left. The plain form is that of `benchmarks.losses`: unit length, all logits, `logsumexp` minus the diagonal.
 """
 
 import functools
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app
 
+from benchmarks.losses import cross_entropy, gathered_clip, gathered_nt_xent, unit
 from ssl_jax import losses
 
 BATCHES = {"independent": (0, 256, 128), "alike": (1, 192, 64)}  # share of the other view, batch, dimensions
@@ -21,29 +22,15 @@ TEMPERATURES = (0.1, 0.02, 0.01, 0.005)
 TILE = {"block_size": 64}
 
 
-def unit(z):
-    return z / jnp.linalg.norm(z, axis=1, keepdims=True)
-
-
-def cross_entropy(logits, column):
-    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - logits[jnp.arange(len(logits)), column])
-
-
 def plain_info_nce(x, y, temperature):
     return cross_entropy(unit(x) @ unit(y).T / temperature, jnp.arange(len(x)))
 
 
-def plain_clip(x, y, temperature):
-    return (plain_info_nce(x, y, temperature) + plain_info_nce(y, x, temperature)) / 2
-
-
-def plain_nt_xent(x, y, temperature):
-    z = unit(jnp.concatenate([x, y]))
-    logits = jnp.where(jnp.eye(len(z), dtype=bool), -jnp.inf, z @ z.T / temperature)
-    return cross_entropy(logits, jnp.roll(jnp.arange(len(z)), len(x)))
-
-
-PLAIN = {"clip": plain_clip, "nt_xent": plain_nt_xent, "info_nce": plain_info_nce}
+PLAIN = {
+    "clip": lambda x, y, temperature: gathered_clip(x, y, temperature=temperature),
+    "nt_xent": lambda x, y, temperature: gathered_nt_xent(x, y, temperature=temperature),
+    "info_nce": plain_info_nce,
+}
 TILED = {
     "clip": lambda x, y, temperature: losses.clip(x, y, logit_scale=1 / temperature, **TILE),
     "nt_xent": lambda x, y, temperature: losses.nt_xent(x, y, temperature=temperature, **TILE),

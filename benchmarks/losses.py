@@ -43,14 +43,14 @@ if __name__ == "__main__":
 
 
 def unit(z):
-    return z / jnp.linalg.norm(z.astype(jnp.float32), axis=1, keepdims=True)
+    return z / jnp.linalg.norm(z.astype(jnp.promote_types(z.dtype, jnp.float32)), axis=1, keepdims=True)
 
 
 def cross_entropy(logits, column):
     return jnp.mean(jax.nn.logsumexp(logits, axis=1) - jnp.take_along_axis(logits, column[:, None], axis=1)[:, 0])
 
 
-def gathered_clip(x, y, axis_name=None):
+def gathered_clip(x, y, axis_name=None, temperature=TEMPERATURE):
     """Local rows against all columns, once for each direction; without an axis the plain form."""
     x, y = unit(x), unit(y)
     all_x, all_y, start = x, y, 0
@@ -59,19 +59,19 @@ def gathered_clip(x, y, axis_name=None):
         start = jax.lax.axis_index(axis_name) * len(x)
     column = start + jnp.arange(len(x))
     if axis_name is None:
-        logits = x @ y.T / TEMPERATURE
+        logits = x @ y.T / temperature
         return (cross_entropy(logits, column) + cross_entropy(logits.T, column)) / 2
-    return (cross_entropy(x @ all_y.T / TEMPERATURE, column) + cross_entropy(y @ all_x.T / TEMPERATURE, column)) / 2
+    return (cross_entropy(x @ all_y.T / temperature, column) + cross_entropy(y @ all_x.T / temperature, column)) / 2
 
 
-def gathered_nt_xent(x, y, axis_name=None):
+def gathered_nt_xent(x, y, axis_name=None, temperature=TEMPERATURE):
     """Both local views against all views, oneself taken out."""
     z = unit(jnp.concatenate([x, y]))
     everything, start = z, 0
     if axis_name is not None:
         everything, start = jax.lax.all_gather(z, axis_name, tiled=True), jax.lax.axis_index(axis_name) * len(z)
     row = start + jnp.arange(len(z))
-    logits = jnp.where(jnp.arange(len(everything)) == row[:, None], -jnp.inf, z @ everything.T / TEMPERATURE)
+    logits = jnp.where(jnp.arange(len(everything)) == row[:, None], -jnp.inf, z @ everything.T / temperature)
     return cross_entropy(logits, start + jnp.roll(jnp.arange(len(z)), len(x)))
 
 

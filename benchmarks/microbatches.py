@@ -30,7 +30,7 @@ from ssl_jax.train.state import first_rows
 SMALL, LARGE = 2, 32  # microbatches
 CLASSES = 10
 CASES = {  # of benchmarks/step.py: other values in its recipe
-    "simclr_r18": ("model.width=0.25",),  # batch norm in groups of a microbatch
+    "simclr_r18": ("model.width=0.25",),  # small; batch norm in groups of a microbatch
     "moco_v3_vit_ti": ("model.projector.norm=none", "model.predictor.norm=none"),  # no batch norm
 }
 COLUMNS = {  # heading: (key, format)
