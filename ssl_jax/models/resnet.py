@@ -6,8 +6,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jax import lax
 
+from ssl_jax.models.convolution import Conv
 from ssl_jax.models.norm import BatchNorm
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -161,33 +161,3 @@ class ResidualBlock(nn.Module):
             x = self.conv(y.shape[-1], 1, self.stride, name="shortcut_conv")(x)
             x = self.norm(name="shortcut_norm")(x, train=train, group_ids=group_ids)
         return nn.relu(x + y)
-
-
-class Conv(nn.Module):
-    """A square convolution without bias, padded by `(size - 1) / 2` on every side; kernel [size, size, C, features]."""
-
-    features: int
-    size: int
-    stride: int
-    kernel_init: nn.initializers.Initializer
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x):
-        shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.promote_types(self.dtype, jnp.float32))
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        margin = ((self.size - 1) // 2,) * 2
-        height, width = (-(-length // self.stride) for length in x.shape[1:3])
-        if self.size > 1 and height * width > 4:
-            return lax.conv_general_dilated(
-                x, kernel, (self.stride, self.stride), (margin, margin), dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-        # The same numbers as a matrix product of patches: on CPU faster where the kernel is 1x1, and many times faster
-        # on maps of up to 2x2, which XLA's convolutions there are not made for.
-        x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
-        patches = [
-            x[:, i : i + self.stride * height : self.stride, j : j + self.stride * width : self.stride]
-            for i in range(self.size) for j in range(self.size)
-        ]  # fmt: skip
-        return jnp.einsum("bhwi,io->bhwo", jnp.concatenate(patches, axis=-1), kernel.reshape(-1, self.features))
