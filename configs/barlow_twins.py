@@ -195,7 +195,7 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.size = 16
     config.augment.crop_scale = (0.2, 1.0)
     config.data.source = "npz:data/cifar10"
-    config.train.epochs = 3
+    config.train.epochs = 2
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200

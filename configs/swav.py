@@ -249,7 +249,7 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.jitter_strength = 0.5
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 256
-    config.train.epochs = 3
+    config.train.epochs = 2
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200

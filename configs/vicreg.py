@@ -200,7 +200,7 @@ def cifar10_cpu() -> ConfigDict:
     config.model.projector = expander(512, hidden_bias=False)
     config.augment.size = 16
     config.data.source = "npz:data/cifar10"
-    config.train.epochs = 3
+    config.train.epochs = 2
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
