@@ -270,9 +270,7 @@ def cifar10_cpu() -> ConfigDict:
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
-    config.optim = sgd(learning_rate=0.004, weight_decay=1e-4)
-    del config.optim["momentum"]
-    config.optim.name = "adamw"
+    config.optim = sgd(learning_rate=0.2, weight_decay=5e-4)
     config.optim.scaling = "none"
     config.optim.schedule = "cosine"
     config.optim.warmup_steps = 20
@@ -296,6 +294,10 @@ def digits() -> ConfigDict:
     config.train.log_every = 10
     config.train.eval_every = 150
     config.train.checkpoint_every = 150
+    del config.optim["momentum"]
+    config.optim.name = "adamw"
+    config.optim.learning_rate = 0.004
+    config.optim.weight_decay = 1e-4
     return config
 
 
