@@ -171,7 +171,7 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.size = 16
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 128
-    config.train.epochs = 3
+    config.train.epochs = 4
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
