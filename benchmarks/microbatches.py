@@ -45,7 +45,7 @@ if __name__ == "__main__":
     flags.register_validator("cases", lambda names: set(names) <= CASES.keys(), "there is no such case; see --help")
     flags.DEFINE_integer("rows", None, "Images in a microbatch; default: 16 on a CPU, 128 on a GPU.")
     flags.DEFINE_integer("timed", 4, "Microbatches of the steps that are timed.")
-    flags.DEFINE_integer("rounds", 7, "Times that each step takes its turn.")
+    flags.DEFINE_integer("rounds", 7, "Times that each step takes its turn; 0: memory alone.")
     flags.DEFINE_integer("repeats", None, "Steps in a turn; default: 1 on a CPU, 10 on a GPU.")
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: float32 on a CPU, bfloat16 on a GPU.")
     flags.DEFINE_string("output", None, "A JSON file for the figures.")
@@ -84,6 +84,8 @@ def measure(config, *, rows: int, timed: int, rounds: int, repeats: int) -> dict
     said = {"rows": rows, "small_mib": compiled(*small)[1], "large_mib": compiled(*large)[1]}
     said |= {"plain_mib": compiled(*build(config, SMALL * rows, 1, SMALL))[1], "outputs_mib": outputs(*large)}
     said["growth"] = said["large_mib"] / said["small_mib"] - 1
+    if not rounds:
+        return said
 
     calls = {}
     for name, count in (("plain", 1), ("parts", timed)):
@@ -97,7 +99,9 @@ def measure(config, *, rows: int, timed: int, rounds: int, repeats: int) -> dict
 
 def line(name: str, said: dict | None = None) -> str:
     """A line of the table; without figures, its headings."""
-    cells = COLUMNS if said is None else [format(said[key], form) for key, form in COLUMNS.values()]
+    cells = COLUMNS
+    if said is not None:
+        cells = [format(said[key], form) if key in said else "-" for key, form in COLUMNS.values()]
     return f"{name:<16}" + "".join(f"{cell:>12}" for cell in cells)
 
 
