@@ -21,6 +21,9 @@ os.environ["XLA_FLAGS"] = (
 AS_USERS = "SSL_JAX_TESTS_AS_USERS" in os.environ
 if not AS_USERS:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    # Threads of XLA. A collective holds one until every device has come to it, and a device may wait in two of a
+    # program: eight threads, one for each device, waited for one another for ever where nine losses were one program.
+    os.environ["NPROC"] = "32"
 if not AS_USERS and version("jaxlib").startswith("0.10."):  # later ones do not start with a flag that they do not know
     os.environ["XLA_FLAGS"] += f" {FAST}"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "ssl_jax_test_cache"))
@@ -52,8 +55,9 @@ def pytest_pyfunc_call(pyfuncitem):
     if AS_USERS or not pyfuncitem.get_closest_marker("as_users"):
         return None
     flags = {"SSL_JAX_TESTS_AS_USERS": "1", "XLA_FLAGS": USERS_FLAGS, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    environment = {name: value for name, value in os.environ.items() if name != "NPROC"} | flags
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"{pyfuncitem.path}::{pyfuncitem.name}"], env=os.environ | flags,
+        [sys.executable, "-m", "pytest", "-q", f"{pyfuncitem.path}::{pyfuncitem.name}"], env=environment,
         cwd=pyfuncitem.config.rootpath, capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 0 and "1 passed" in ran.stdout, ran.stdout + ran.stderr
