@@ -51,7 +51,7 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
     views = (z_a, z_b, *others)
     for view in views[1:]:
         check(z_a, view, ("z_a", "z_b" if view is z_b else "another view"), temperature, block_size, weights, reduction)
-    batch = tiles.cut(len(z_a), axis_name, block_size)
+    batch = tiles.cut(len(z_a), axis_name, block_size, views=len(views))
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, views, 1 / temperature, scale, weights)
     anchors = []

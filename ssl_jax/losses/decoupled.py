@@ -80,7 +80,7 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
 
 
 def _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights):
-    batch = tiles.cut(len(z_a), axis_name, block_size)
+    batch = tiles.cut(len(z_a), axis_name, block_size, views=2)
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, (z_a, z_b), 1 / temperature, scale, weights).mean(axis=0)
     cosine = batch.split(cosines(z_a, z_b))

@@ -7,52 +7,17 @@ backward pass are the embeddings and the normalisers.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax import collectives
 from ssl_jax.losses import tiles
+from ssl_jax.losses.logits import Form, Side, contract, counts_twice, course, pull_back, scaled_products
 
 # No logit exceeds the scale. While twice the scale is below this, exp(s) neither overflows float32 nor vanishes beside
 # the largest, so that one exponential serves rows and columns; beyond it each side has a running maximum.
 ONE_EXPONENTIAL_BELOW = 80.0
-
-
-class Side(NamedTuple):
-    """The rows, or the columns, of the logits `s_ij = z_i . z_j scale_i scale_j`, as tiles of m.
-
-    Attributes:
-      z: embeddings as they come, `[t, m, D]`.
-      scale: `[t, m]`, the inverse length of the embedding, on one side times 1 / temperature; not 0.
-      weight: `[t, m]`, as a negative of others; 0 for padding.
-      label: int32 `[t, m]`; a pair with equal labels is no pair of negatives.
-    """
-
-    z: Any
-    scale: Any
-    weight: Any
-    label: Any
-
-
-class Form(NamedTuple):
-    """What is wanted of rows and columns.
-
-    Attributes:
-      columns: whether columns want normalisers, too.
-      symmetric: both sides are the same, so each pair of tiles is met once; the normalisers are those of the rows.
-      constant: all columns are on every device, and constants: a queue.
-      one_exponential: whether the scale is small enough for it; None where the scale is traced.
-      axis_name: mapped axis of the devices.
-    """
-
-    columns: bool = False
-    symmetric: bool = False
-    constant: bool = False
-    one_exponential: bool | None = None
-    axis_name: str | None = None
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -122,52 +87,6 @@ def _backward(form, kept, cotangents):
 log_sums.defvjp(_forward, _backward)
 
 
-def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, of_columns, sums: bool = False):
-    """The cotangents of both sides, from `weigh(offset, logits, row, of_row, column, of_column)` = d loss / d logits.
-
-    With `sums` also the sums of d loss / d logits over the columns, `[t, m]`.
-    """
-
-    def meet(offset, row, row_sum, column, column_sum):
-        (row, transposed, of_row), (column, of_column) = row, column
-        gradients = weigh(offset, scaled_products(row, column), row, of_row, column, of_column)
-        row_sum, whole = row_sum
-        if sums:
-            whole = whole + jnp.sum(gradients, axis=1)
-        if narrow(row):
-            gradients = (gradients * (row.scale[:, None] * column.scale[None])).astype(row.z.dtype)
-        row_sum = row_sum + contract("ij,jd->id", gradients, factor(column)), whole
-        return row_sum, column_sum if form.constant else column_sum + contract("di,ij->dj", transposed, gradients)
-
-    z_rows, z_columns = (jnp.zeros(side.z.shape, side.scale.dtype) for side in (rows, columns))
-    (z_rows, whole), z_columns = tiles.sweep(
-        meet, (rows, () if form.constant else factor(rows).mT, of_rows),
-        (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
-        (columns, of_columns), () if form.constant else z_columns.mT, **course(form, columns),
-    )  # fmt: skip
-    found = _cotangent(rows, z_rows), None if form.constant else _cotangent(columns, z_columns.mT)
-    return (*found, whole) if sums else found
-
-
-def course(form: Form, columns: Side) -> dict:
-    """Where the sweep goes: all the way round, or half way where every pair of tiles then has met."""
-    if form.constant:
-        return {"offsets": len(columns.scale), "stagger": False}
-    total = len(columns.scale) * collectives.axis_size(form.axis_name)
-    return {"offsets": total // 2 + 1 if form.symmetric else total, "axis_name": form.axis_name}
-
-
-def counts_twice(form: Form, columns: Side) -> Callable:
-    """`offset -> 1 or 0`: whether what a pair of tiles gives the row tile, it also gives the column tile.
-
-    Of a symmetric sweep, a tile meets itself at offset 0, and half way round two tiles meet twice.
-    """
-    if not form.symmetric:
-        return lambda offset: 1
-    total = len(columns.scale) * collectives.axis_size(form.axis_name)
-    return lambda offset: jnp.where((offset == 0) | (2 * offset == total), 0, 1).astype(columns.scale.dtype)
-
-
 def one_exponential(form: Form, bound):
     """Whether one exponential is enough: a bool, traced where the scale is."""
     return bound * 2 < ONE_EXPONENTIAL_BELOW if form.one_exponential is None else form.one_exponential
@@ -178,28 +97,6 @@ def either(one, function: Callable, *operands):
     if isinstance(one, bool):
         return function(one, *operands)
     return lax.cond(one, functools.partial(function, True), functools.partial(function, False), *operands)
-
-
-def narrow(side: Side) -> bool:
-    """Whether embeddings are of a narrower type than what is made of them: products of the narrow type are fast."""
-    return side.z.dtype != side.scale.dtype
-
-
-def factor(side: Side):
-    """What is multiplied: narrow embeddings as they are, wide ones with their scale, which saves scaling the logits."""
-    return side.z if narrow(side) else side.z * side.scale[..., None]
-
-
-def scaled_products(row: Side, column: Side):
-    """The logits of two tiles."""
-    products = contract("id,jd->ij", factor(row), factor(column))
-    return products * (row.scale[:, None] * column.scale[None]) if narrow(row) else products
-
-
-def contract(subscripts: str, x, y):
-    """An einsum that sums in float32 or wider, and multiplies float32 as float32."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.einsum(subscripts, x, y, precision=lax.Precision.HIGHEST, preferred_element_type=wide)
 
 
 def nothing(one, side: Side):
@@ -240,12 +137,3 @@ def shares(one: bool, logits, of_side, axis: int):
         return cotangents * jnp.exp(-logs)
     # Bounded, since what does not count may be larger than all that does, and must not be inf where it is taken out.
     return cotangents * jnp.exp(jnp.minimum(logits - logs, ONE_EXPONENTIAL_BELOW))
-
-
-def _cotangent(side: Side, z):
-    """Of a side, from that of `factor(side)`: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
-    if not narrow(side):
-        z = z * side.scale[..., None]
-    flat = (-1, z.shape[-1])  # one shape of sums, whether there is one tile or several: the same bits
-    scale = jnp.sum(side.z.reshape(flat).astype(z.dtype) * z.reshape(flat), axis=-1).reshape(side.scale.shape)
-    return Side(z.astype(side.z.dtype), scale / side.scale, None, None)

@@ -6,7 +6,8 @@ from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
 from ssl_jax.losses.batch import normalise, widen
-from ssl_jax.losses.log_sums import ONE_EXPONENTIAL_BELOW, Form, Side, log_sums
+from ssl_jax.losses.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
+from ssl_jax.losses.logits import Form, Side
 from ssl_jax.losses.tiles import Tiles
 
 SMALLEST = 1e-12  # of a squared length, as in `normalise`

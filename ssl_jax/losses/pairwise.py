@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import check
-from ssl_jax.losses.log_sums import Form, contract, course, pull_back, scaled_products
+from ssl_jax.losses.logits import Form, contract, course, pull_back, scaled_products
 from ssl_jax.losses.negatives import cosines, side
 
 

@@ -7,21 +7,8 @@ import jax.numpy as jnp
 
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
-from ssl_jax.losses.log_sums import (
-    Form,
-    contract,
-    counts_twice,
-    course,
-    either,
-    log,
-    merge,
-    nothing,
-    one_exponential,
-    pull_back,
-    scaled_products,
-    shares,
-    tally,
-)  # fmt: skip
+from ssl_jax.losses.log_sums import either, log, merge, nothing, one_exponential, shares, tally
+from ssl_jax.losses.logits import Form, contract, counts_twice, course, pull_back, scaled_products
 from ssl_jax.losses.negatives import examples, form_of, side
 
 

@@ -19,7 +19,7 @@ from jax import lax
 from ssl_jax import collectives
 
 GATHERED_BELOW = 512  # smaller global batches are not worth the loops
-CANONICAL = 8  # tiles at least, so that the same tiles lie on 1, 2, 4 and 8 devices
+CANONICAL = 8  # tiles at least on a CPU, so that the same tiles lie on 1, 2, 4 and 8 devices
 
 
 class Tiles(NamedTuple):
@@ -64,25 +64,29 @@ class Tiles(NamedTuple):
         return _mean(losses, self.split(weights.astype(losses.dtype)), self.axis_name)
 
 
-def cut(rows: int, axis_name: str | None, block_size: int | None) -> Tiles:
-    """The tiles of `rows` examples a device, each of `block_size` examples or as many as suit the GLOBAL batch."""
+def cut(rows: int, axis_name: str | None, block_size: int | None, views: int = 1) -> Tiles:
+    """The tiles of `rows` examples a device, each of `block_size` examples or as many as suit the machine.
+
+    An example has `views` rows of logits. On a CPU the tiles are those of the GLOBAL batch, whatever the devices.
+    """
     batch = rows * collectives.axis_size(axis_name)
     if block_size is not None:
         return Tiles(rows, min(block_size, rows), axis_name, gathered=False)
     if batch < GATHERED_BELOW:
         return Tiles(rows, rows, axis_name, gathered=True)
-    size, largest = batch // math.gcd(batch, CANONICAL), _largest_tile()
+    # On a CPU a tile of logits should stay in the cache, elsewhere it should fill the chip: few and large ones.
+    size, largest = (batch // math.gcd(batch, CANONICAL), 512) if on_cpu() else (rows, 8192 // views)
     while size > largest:
         size = -(-size // 2)
     return Tiles(rows, min(size, rows), axis_name, gathered=False)
 
 
-def _largest_tile() -> int:
-    """Examples: on a CPU a tile of logits should stay in the cache, elsewhere it should fill the chip."""
-    return 512 if jax.default_backend() == "cpu" else 4096
+def on_cpu() -> bool:
+    """Whether this is for a CPU."""
+    return jax.default_backend() == "cpu"
 
 
-def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int, axis_name=None, stagger: bool = True):
+def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int, axis_name=None, stagger=True, parts=1):
     """Every row tile meets the column tiles at `offsets` offsets in turn; what they sum up comes back in place.
 
     Args:
@@ -92,6 +96,7 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
       offsets: how many offsets, from 0 on; static.
       axis_name: the ring; None where all column tiles are here.
       stagger: whether row tile r begins with column tile r; False: with column tile 0, where columns stay at home.
+      parts: how many `rows` make a row tile.
 
     Returns:
       `row_sums` and `column_sums`.
@@ -105,7 +110,7 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
 
         def at_row(i, sums):
             row_sums, column_sums = sums
-            j = (offset + i if stagger else offset) % held
+            j = (offset + i // parts if stagger else offset) % held
             column = _take(moving if rotates else columns, j)
             row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
             return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax.collectives import axis_size
-from ssl_jax.losses import clip, info_nce, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
-from ssl_jax.losses.log_sums import Form, Side, counts_twice
+from ssl_jax.losses import clip, info_nce, logits, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
+from ssl_jax.losses.logits import Form, Side, counts_twice
 from tests.losses.references import evaluate, unit
 
 
@@ -107,6 +107,24 @@ def on_axis(name):
         "nt_xent": lambda x, y: nt_xent(x, y, **options),
         "sup_con": lambda x, y: sup_con(x + y, jnp.arange(len(x)), **options),
     }[name]
+
+
+@pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
+def test_gradients_of_large_tiles_are_made_in_parts(name, monkeypatch, x64):
+    """The same gradients, and no whole tile of them."""
+    x, y = np.random.default_rng(0).normal(size=(2, 64, 3))
+    loss = {
+        "clip": lambda x, y: clip(x, y, logit_scale=10.0, block_size=32),
+        "sigmoid": lambda x, y: sigmoid(x, y, logit_scale=10.0, logit_bias=-1.0, block_size=32),
+        "nt_xent": lambda x, y: nt_xent(x, y, block_size=16),
+        "sup_con": lambda x, y: sup_con(x + y, jnp.arange(len(x)) % 9, block_size=32),
+    }[name]
+    whole = jax.grad(loss, argnums=(0, 1))(x, y)
+    monkeypatch.setattr(logits, "LARGEST_GRADIENT", 8 * 32)  # more than the embeddings have
+    _, back = jax.vjp(loss, x, y)
+    assert max(sizes(jax.make_jaxpr(back)(1.0).jaxpr)) <= 64 * 2 * 3
+    for found, wanted in zip(back(1.0), whole, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
 
 def compiled(batch, devices, width=128):
