@@ -34,7 +34,7 @@ FLAGS = flags.FLAGS
 if __name__ == "__main__":
     flags.DEFINE_list("batches", ["1024", "8192", "32768"], "Global batches.")
     flags.DEFINE_list("losses", ["clip", "nt_xent"], "Of clip and nt_xent.")
-    flags.DEFINE_list("forms", ["tiled", "gathered", "plain", "torch"], "Those to measure; torch up to a batch of 8,192.")
+    flags.DEFINE_list("forms", ["tiled", "gathered", "plain", "torch"], "Which; torch up to a batch of 8,192.")
     flags.DEFINE_integer("width", None, "Dimensions; default: 128 on a CPU, 512 on a GPU.")
     flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: float32 on a CPU, bfloat16 on a GPU.")
     flags.DEFINE_integer("rounds", 9, "Times that each form takes its turn.")

@@ -236,15 +236,16 @@ def cifar10_cpu() -> ConfigDict:
     config.compute_dtype = "float32"
     config.method.teacher_temperature = 0.02  # sharper than published: logits differ little at first
     config.method.momentum = 0.99
+    config.method.momentum_schedule = "constant"  # so that at the end of a short run the teacher is not far behind
     config.model = resnet(18, "cifar", head(512, "hidden"), outputs=512)
     config.model.projector.output_dim = 64  # few, so that logits differ enough for the temperatures from the start
     config.model.width = 0.25
     config.augment.size = 16
     config.augment.crop_scale = (0.2, 1.0)
-    config.augment.local = ConfigDict({"count": 2, "size": 8, "crop_scale": (0.05, 0.4)})
+    config.augment.local = ConfigDict({"count": 0, "size": 8, "crop_scale": (0.05, 0.4)})  # at 8 pixels they do harm
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 128
-    config.train.epochs = 2
+    config.train.steps, config.train.epochs = 1400, 0  # 3.6 epochs
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200
@@ -258,7 +259,9 @@ def cifar10_cpu() -> ConfigDict:
     config.optim.schedule = "cosine"
     config.optim.clip_norm = 3.0
     config.optim.clip_per_parameter = True
-    config.optim.groups = ConfigDict({"vectors": {"weight_decay": 0.0}, "last_layer": {"frozen_steps": 20}})
+    config.optim.groups = ConfigDict(
+        {"vectors": {"weight_decay": 0.0}, "last_layer": {"frozen_steps": 2000}}  # to the end
+    )
     return config
 
 
@@ -266,9 +269,10 @@ def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     config.method.teacher_temperature = 0.04
+    config.method.momentum_schedule = "cosine"
     config.model.width = 0.5
     config.augment.size = 8
-    config.augment.local.size = 4
+    config.augment.local = ConfigDict({"count": 2, "size": 4, "crop_scale": (0.05, 0.4)})
     config.augment.flip_probability = 0.0
     config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
     config.augment.greyscale_probability = 0.0
@@ -277,10 +281,11 @@ def digits() -> ConfigDict:
     config.augment.std = (0.5,)
     config.data.source = "digits"
     config.train.batch_size = 256
-    config.train.epochs = 80
+    config.train.steps, config.train.epochs = 0, 80
     config.train.log_every = 10
     config.train.eval_every = 150
     config.train.checkpoint_every = 150
+    config.optim.groups.last_layer.frozen_steps = 20
     return config
 
 
