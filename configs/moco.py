@@ -46,7 +46,7 @@ def v1_imagenet() -> ConfigDict:
     config.method.queue_size = 65536
     config.method.symmetric = False  # True: both views are queries once, and the losses are summed
     config.method.shuffle_norm = True
-    config.method.block_size = placeholder(int)  # None: chosen by the global batch
+    config.method.block_size = placeholder(int)  # None: chosen by the machine
 
     config.model = ConfigDict()
     config.model.name = "resnet"

@@ -47,7 +47,7 @@ def imagenet_r50(epochs: int = 100) -> ConfigDict:
     config.method.temperature = 1.0
     config.method.momentum = 0.996 if epochs == 1000 else 0.99
     config.method.momentum_schedule = "cosine"  # to 1 at the end of the run; or "constant", "linear"
-    config.method.block_size = placeholder(int)  # None: chosen by the global batch
+    config.method.block_size = placeholder(int)  # None: chosen by the machine
 
     config.model = ConfigDict()
     config.model.name = "resnet"

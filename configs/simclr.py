@@ -43,7 +43,7 @@ def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     config.method.name = "simclr"
     config.method.temperature = 0.1
     config.method.loss_scale = 1.0
-    config.method.block_size = placeholder(int)  # None: chosen by the global batch
+    config.method.block_size = placeholder(int)  # None: chosen by the machine
 
     config.model = ConfigDict()
     config.model.name = "resnet"

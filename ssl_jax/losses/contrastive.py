@@ -28,7 +28,7 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
-        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+        not depend on it but for rounding. None: by the machine, and one block for a GLOBAL batch below 512.
       weights: non-negative `[b]`, taken as constants. An example's weight multiplies its term in the mean and its
         terms as a negative of others; the positive pairs always count once. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the per-example values (the mean of the anchors of an example).
@@ -78,7 +78,7 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
-        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+        not depend on it but for rounding. None: by the machine, and one block for a GLOBAL batch below 512.
       weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its key's
         term as a negative of others; the positive always counts once. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the queries.
@@ -119,7 +119,7 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
       logit_scale: positive scalar that multiplies the cosine (not its logarithm); may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
-        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+        not depend on it but for rounding. None: by the machine, and one block for a GLOBAL batch below 512.
       weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its terms
         as a negative of others; the positive always counts once. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the pairs.
@@ -166,7 +166,7 @@ def queue_info_nce(
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: queries, and keys of the queue, in a tile, which bounds the memory by O(block_size^2) beside the
-        embeddings; the result does not depend on it but for rounding. None: by the GLOBAL batch.
+        embeddings; the result does not depend on it but for rounding. None: by the machine.
       weights: non-negative `[b]`, taken as constants: an example's weight multiplies its term in the mean.
       reduction: "mean", or "none" for the values of the queries.
 

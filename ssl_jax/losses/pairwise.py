@@ -24,7 +24,7 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
       logit_bias: scalar that is added; may be traced. SigLIP begins at -10.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
-        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+        not depend on it but for rounding. None: by the machine, and one block for a GLOBAL batch below 512.
       weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its text's
         terms as a negative of others. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the images.

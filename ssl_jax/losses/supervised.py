@@ -25,7 +25,7 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: examples in a tile, which bounds the memory by O(block_size^2) beside the embeddings; the result does
-        not depend on it but for rounding. None: by the GLOBAL batch, which is one block below 512 examples.
+        not depend on it but for rounding. None: by the machine, and one block for a GLOBAL batch below 512.
       weights: non-negative `[b]`, taken as constants. A row's weight multiplies its term in the mean, and its terms as
         a positive or negative of others. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the rows.

@@ -127,6 +127,27 @@ def test_gradients_of_large_tiles_are_made_in_parts(name, monkeypatch, x64):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
+def test_the_form_for_accelerators_is_the_same_mathematics(name, devices, monkeypatch, x64):
+    """Tiles as large as a device's rows, and columns' sums that are not turned."""
+    x, y = np.random.default_rng(0).normal(size=(2, 1024, 3))
+
+    def body(_, x, y, axis_name):
+        value, gradients = jax.value_and_grad(on_axis(name), argnums=(0, 1))(x, y)
+        return value, gradients
+
+    on_cpu = evaluate("vmap", devices, body, 0, x, y)
+    monkeypatch.setattr(tiles, "on_cpu", lambda: False)
+    sizes_met = []
+    cut = tiles.cut
+    monkeypatch.setattr(tiles, "cut", lambda *args, **options: sizes_met.append(cut(*args, **options)) or sizes_met[-1])
+    elsewhere = evaluate("vmap", devices, body, 0, x, y)
+    assert {met.size for met in sizes_met} == {1024 // devices}
+    for found, wanted in zip(jax.tree.leaves(elsewhere), jax.tree.leaves(on_cpu), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-14)
+
+
 def compiled(batch, devices, width=128):
     """Value and gradient of CLIP's loss under shard_map, and its temporary memory a device in bytes."""
 
