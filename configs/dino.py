@@ -251,11 +251,11 @@ def cifar10_cpu() -> ConfigDict:
     config.train.checkpoint_every = 200
     config.optim = ConfigDict()
     config.optim.name = "adamw"
-    config.optim.learning_rate = 0.004
+    config.optim.learning_rate = 0.002
     config.optim.scaling = "none"
     config.optim.weight_decay = 1e-4
     config.optim.warmup_epochs = 0.0
-    config.optim.warmup_steps = 20
+    config.optim.warmup_steps = 150  # with less, all images have much the same embedding for hundreds of steps
     config.optim.schedule = "cosine"
     config.optim.clip_norm = 3.0
     config.optim.clip_per_parameter = True
@@ -285,6 +285,8 @@ def digits() -> ConfigDict:
     config.train.log_every = 10
     config.train.eval_every = 150
     config.train.checkpoint_every = 150
+    config.optim.learning_rate = 0.004
+    config.optim.warmup_steps = 20
     config.optim.groups.last_layer.frozen_steps = 20
     return config
 
