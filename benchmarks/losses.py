@@ -6,7 +6,8 @@ CLIP's symmetric loss and SimCLR's, value and gradient, of random embeddings, in
 
     tiled       ssl_jax.losses, through `shard_map`
     gathered    the usual recipe: `all_gather`, then the logits of the local rows, for each direction
-    plain       the logits of the whole batch; the compiler spreads them over the devices
+    plain       the logits of the whole batch; the compiler spreads them over the devices; these two multiply float32,
+                the unit vectors, where the embeddings are bfloat16, too
     torch       the same loss of a peer on one device, where it is installed (the CPU alone): for CLIP that of
                 transformers, for SimCLR NTXentLoss of pytorch-metric-learning
 

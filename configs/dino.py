@@ -245,7 +245,7 @@ def cifar10_cpu() -> ConfigDict:
     config.augment.local = ConfigDict({"count": 0, "size": 8, "crop_scale": (0.05, 0.4)})  # at 8 pixels they do harm
     config.data.source = "npz:data/cifar10"
     config.train.batch_size = 128
-    config.train.steps, config.train.epochs = 1400, 0  # 3.6 epochs
+    config.train.steps, config.train.epochs = 1200, 0  # 3.1 epochs
     config.train.log_every = 20
     config.train.eval_every = 0
     config.train.checkpoint_every = 200

@@ -2,7 +2,9 @@
 
 import numbers
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import pmean
@@ -36,23 +38,23 @@ def mean(losses, weights=None, reduction="mean", axis_name=None):
     if weights is None:
         return losses.mean()
     # Devices may hold unequal weight: dividing by the axis mean makes the mean of the local values the global one.
-    weights = lax.stop_gradient(weights).astype(losses.dtype)
+    weights = lax.stop_gradient(jnp.asarray(weights)).astype(losses.dtype)
     return jnp.sum(weights * losses) / pmean(jnp.sum(weights), axis_name)
 
 
 def check_pair(x, y, names):
     """Refuses what is not two arrays `[b, D]` of one shape."""
-    if jnp.ndim(x) != 2 or jnp.shape(x) != jnp.shape(y):
+    if jnp.ndim(x) != 2 or jnp.shape(x) != jnp.shape(y) or not len(x):
         raise ValueError(
             f"{names[0]} has shape {jnp.shape(x)} and {names[1]} has shape {jnp.shape(y)}, but both must be [b, D] "
-            "with equal b and D: pass one embedding a row, the two rows of a pair at the same place."
+            "with equal b > 0 and D: pass one embedding a row, the two rows of a pair at the same place."
         )
 
 
 def check_rows(x, name):
     """Refuses what is not `[b, D]`."""
-    if jnp.ndim(x) != 2:
-        raise ValueError(f"{name} has shape {jnp.shape(x)}, but must be [b, D]: pass one embedding a row.")
+    if jnp.ndim(x) != 2 or not len(x):
+        raise ValueError(f"{name} has shape {jnp.shape(x)}, but must be [b, D], b > 0: pass one embedding a row.")
 
 
 def check_mean(rows, weights, reduction):
@@ -67,7 +69,7 @@ def check_mean(rows, weights, reduction):
 
 def check_positive(name, value, hint):
     """Refuses a number that is not positive; a traced value passes."""
-    if isinstance(value, numbers.Real) and not value > 0:
+    if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > 0):
         raise ValueError(f"{name} is {value}, but must be positive: {hint}.")
 
 

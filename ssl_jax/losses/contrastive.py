@@ -11,7 +11,7 @@ from jax import lax
 
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
-from ssl_jax.losses.negatives import cosines, form_of, normalisers, side
+from ssl_jax.losses.negatives import cosines, form_of, in_one_dtype, normalisers, side, times
 
 
 def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -51,6 +51,7 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
     views = (z_a, z_b, *others)
     for view in views[1:]:
         check(z_a, view, ("z_a", "z_b" if view is z_b else "another view"), temperature, block_size, weights, reduction)
+    views = in_one_dtype(*views)
     batch = tiles.cut(len(z_a), axis_name, block_size, views=len(views))
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, views, 1 / temperature, scale, weights)
@@ -98,6 +99,7 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4, arXiv 1807.03748.
     """
     check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
+    query, key = in_one_dtype(query, key)
     batch = tiles.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     form = form_of(1 / temperature, batch)
@@ -140,6 +142,7 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
     arXiv 2103.00020.
     """
     check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
+    image, text = in_one_dtype(image, text)
     batch = tiles.cut(len(image), axis_name, block_size)
     scale = batch.spread(logit_scale)
     form = form_of(logit_scale, batch, columns=True)
@@ -166,7 +169,8 @@ def queue_info_nce(
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
       block_size: queries, and keys of the queue, in a tile, which bounds the memory by O(block_size^2) beside the
-        embeddings; the result does not depend on it but for rounding. None: by the machine.
+        embeddings; the result does not depend on it but for rounding. None: by the machine, and one block where a
+        GLOBAL batch below 512 has at most 512^2 logits.
       weights: non-negative `[b]`, taken as constants: an example's weight multiplies its term in the mean.
       reduction: "mean", or "none" for the values of the queries.
 
@@ -185,15 +189,16 @@ def queue_info_nce(
     He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning", eq. 1, arXiv 1911.05722.
     """
     check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
-    if jnp.ndim(queue) != 2 or jnp.shape(queue)[1:] != jnp.shape(query)[1:]:
+    if jnp.ndim(queue) != 2 or jnp.shape(queue)[1:] != jnp.shape(query)[1:] or not len(queue):
         raise ValueError(
             f"queue has shape {jnp.shape(queue)} and query has shape {jnp.shape(query)}, but queue must be [K, D] with "
-            "the D of the queries: pass one earlier key a row."
+            "K > 0 and the D of the queries: pass one earlier key a row."
         )
+    query, key, queue = in_one_dtype(query, key, queue)
     batch = tiles.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     form = form_of(1 / temperature, batch, constant=True)
-    held = tiles.cut(len(queue), None, len(queue) if batch.gathered else block_size)._replace(gathered=batch.gathered)
+    batch, held = tiles.cut_queue(batch, len(queue), block_size)
     nobody = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
     rows, columns = side(batch, [query], scale=scale), side(held, [lax.stop_gradient(queue)], labels=nobody)
     positives = scale * batch.split(cosines(query, key))
@@ -204,8 +209,7 @@ def queue_info_nce(
 def among_views(batch: tiles.Tiles, views, bound, scale, weights):
     """`log sum_k w_k exp(s_ik)` over all views of other examples, for every view of every example: `[V, t, size]`."""
     columns = side(batch, views, weights)
-    rows = columns._replace(scale=columns.scale * jnp.tile(scale, (1, len(views))))
-    negatives, _ = normalisers(form_of(bound, batch, symmetric=True), batch, rows, columns, bound)
+    negatives, _ = normalisers(form_of(bound, batch, symmetric=True), batch, times(columns, scale), columns, bound)
     return jnp.moveaxis(negatives.reshape(batch.count, len(views), batch.size), 1, 0)
 
 

@@ -1,12 +1,13 @@
 """Decoupled contrastive losses: NT-Xent without the positive pair in the denominator, exact across devices."""
 
 import jax.numpy as jnp
+from jax import lax
 
-from ssl_jax.collectives import pmean
+from ssl_jax.collectives import all_gather, pmean
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import among_views, check
-from ssl_jax.losses.negatives import cosines
+from ssl_jax.losses.negatives import cosines, in_one_dtype
 
 
 def dcl(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -72,14 +73,18 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
     arguments.check_positive("sigma", sigma, "the paper takes 0.5")
 
     def pair_weights(batch, cosine):
-        # Relative to the largest cosine there can be, so that no sigma overflows.
-        agreement = jnp.exp((cosine - 1) / sigma)
+        # Relative to the largest, which leaves the weights as they are, so that for no sigma all terms vanish.
+        pairs = batch.join(lax.stop_gradient(cosine))
+        pairs = pairs if weights is None else jnp.where(jnp.asarray(weights) > 0, pairs, -1)
+        largest = jnp.max(all_gather(pairs, axis_name))
+        agreement = jnp.exp((cosine - largest) / sigma)
         return 2 - agreement / pmean(arguments.mean(batch.join(agreement), weights, axis_name=axis_name), axis_name)
 
     return _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights)
 
 
 def _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights):
+    z_a, z_b = in_one_dtype(z_a, z_b)
     batch = tiles.cut(len(z_a), axis_name, block_size, views=2)
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, (z_a, z_b), 1 / temperature, scale, weights).mean(axis=0)

@@ -91,11 +91,20 @@ def update_centre(centre, teacher_logits, *, momentum=0.9, axis_name=None):
     Returns:
       `[K]`, the dtype of `centre`, without gradient.
 
-    >>> update_centre(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.75).tolist()
-    [0.25, 0.25]
+    Raises:
+      ValueError: on wrong shapes.
+
+    Example:
+      >>> update_centre(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.75).tolist()
+      [0.25, 0.25]
 
     Caron et al. 2021, eq. 4, arXiv 2104.14294.
     """
+    if jnp.ndim(teacher_logits) != 3 or jnp.shape(centre) != jnp.shape(teacher_logits)[2:]:
+        raise ValueError(
+            f"teacher_logits has shape {jnp.shape(teacher_logits)} and centre {jnp.shape(centre)}, but must have "
+            "[G, b, K] and [K]: stack the large crops of the b examples along the first axis."
+        )
     batch = pmean(jnp.mean(widen(teacher_logits), axis=(0, 1)), axis_name)
     return lax.stop_gradient(momentum * centre + (1 - momentum) * batch).astype(centre.dtype)
 

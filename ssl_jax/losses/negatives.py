@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
@@ -19,6 +20,17 @@ def inverse_length(z):
     return lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1), SMALLEST))
 
 
+def in_one_dtype(*embeddings):
+    """All in the dtype in which they are multiplied: that of the widest, but float32 in place of float16.
+
+    Gradients of a large batch vanish in float16; products of bfloat16 are fast, and lose nothing but digits.
+    """
+    dtype = jnp.result_type(*embeddings)
+    if dtype != jnp.bfloat16:
+        dtype = jnp.promote_types(dtype, jnp.float32)
+    return [jnp.asarray(z, dtype) for z in embeddings]
+
+
 def examples(batch: Tiles):
     """The places of the rows in the global batch, int32 `[t, size]`; -1 for what fills up a tile."""
     start = axis_index(batch.axis_name) * batch.rows
@@ -30,22 +42,24 @@ def side(batch: Tiles, views, weights=None, labels=None, scale=None) -> Side:
 
     Args:
       batch: the tiles.
-      views: a sequence of `[rows, D]`.
+      views: a sequence of `[rows, D]`, of one dtype, that of the other side.
       weights: non-negative `[rows]`, or None for ones.
       labels: int32 `[t, size]`, or None for the places in the global batch.
       scale: `[t, size]`, what multiplies the logits, or None.
     """
     z = jnp.concatenate([batch.split(view) for view in views], axis=1)
     lengths = jnp.concatenate([batch.split(inverse_length(view), fill=1) for view in views], axis=1)
-    weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(weights)
+    weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(jnp.asarray(weights))
     weights = batch.split(weights.astype(lengths.dtype))
     labels = examples(batch) if labels is None else labels
-    return Side(
-        z,
-        lengths if scale is None else lengths * jnp.tile(scale, (1, len(views))),
-        jnp.tile(weights, (1, len(views))),
-        jnp.tile(labels, (1, len(views))),
-    )
+    made = Side(z, lengths, jnp.tile(weights, (1, len(views))), jnp.tile(labels, (1, len(views))))
+    return made if scale is None else times(made, scale)
+
+
+def times(side: Side, scale) -> Side:
+    """The side whose logits are multiplied by `scale`, `[t, size]`: with V views V times in a row; the dtype stays."""
+    views = side.scale.shape[1] // scale.shape[1]
+    return side._replace(scale=side.scale * jnp.tile(scale.astype(side.scale.dtype), (1, views)))
 
 
 def normalisers(form: Form, batch: Tiles, rows: Side, columns: Side, bound):
@@ -75,7 +89,7 @@ def _unit(side: Side):
 
 def form_of(scale, batch: Tiles, **options) -> Form:
     """The `Form` of logits that do not exceed `scale`, a number or traced."""
-    known = None if isinstance(scale, jax.core.Tracer) else bool(scale * 2 < ONE_EXPONENTIAL_BELOW)
+    known = None if isinstance(scale, jax.core.Tracer) else bool(np.asarray(scale) * 2 < ONE_EXPONENTIAL_BELOW)
     return Form(one_exponential=known, axis_name=batch.axis_name, **options)
 
 

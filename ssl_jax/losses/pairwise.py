@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import check
 from ssl_jax.losses.logits import Form, contract, course, pull_back, scaled_products
-from ssl_jax.losses.negatives import cosines, side
+from ssl_jax.losses.negatives import cosines, in_one_dtype, side
 
 
 def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -44,6 +44,7 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
     Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1 and algorithm 1, arXiv 2303.15343.
     """
     check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
+    image, text = in_one_dtype(image, text)
     batch = tiles.cut(len(image), axis_name, block_size)._replace(gathered=False)
     scale, bias = batch.spread(logit_scale), batch.spread(logit_bias)
     rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)

@@ -44,7 +44,26 @@ def barlow_twins(z_a, z_b, *, off_diagonal_weight=0.0051, epsilon=1e-5, axis_nam
 
 
 def barlow_twins_terms(z_a, z_b, *, epsilon=1e-5, axis_name=None) -> dict:
-    """The two sums of `barlow_twins`, without weights: "on_diagonal" and "off_diagonal"; arguments as there."""
+    """The two sums of `barlow_twins`, for weighing and logging them apart.
+
+    `{"on_diagonal": sum_i (1 - C_ii)^2, "off_diagonal": sum_{i != j} C_ij^2}`, C as in `barlow_twins`.
+
+    Args:
+      z_a, z_b, epsilon, axis_name: as for `barlow_twins`.
+
+    Returns:
+      Scalars, at least float32, whose means over the axis are the sums of the global batch.
+
+    Raises:
+      ValueError: as `barlow_twins`.
+
+    Example:
+      >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+      >>> {name: round(float(term), 3) for name, term in barlow_twins_terms(z, z[:, ::-1]).items()}
+      {'on_diagonal': 2.0, 'off_diagonal': 2.0}
+
+    Zbontar et al. 2021, "Barlow Twins", eqs. 1 and 2, arXiv 2103.03230.
+    """
     centred, squares, size = _centred(z_a, z_b, axis_name)
     z_a, z_b = jnp.split(centred * lax.rsqrt(squares / size + epsilon)[None], 2, axis=1)
     diagonal = psum(jnp.sum(z_a * z_b, axis=0), axis_name)
@@ -97,7 +116,26 @@ def vicreg(
 
 
 def vicreg_terms(z_a, z_b, *, epsilon=1e-4, axis_name=None) -> dict:
-    """The three terms of `vicreg`, without weights: "invariance", "variance" and "covariance"; arguments as there."""
+    """The three terms of `vicreg`, for weighing and logging them apart.
+
+    `{"invariance": s, "variance": v, "covariance": c}`, as in `vicreg`.
+
+    Args:
+      z_a, z_b, epsilon, axis_name: as for `vicreg`.
+
+    Returns:
+      Scalars, at least float32, whose means over the axis are the terms of the global batch.
+
+    Raises:
+      ValueError: as `vicreg`.
+
+    Example:
+      >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # both dimensions vary by 2, together
+      >>> {name: round(float(term), 3) for name, term in vicreg_terms(z, z).items()}
+      {'invariance': 0.0, 'variance': 0.0, 'covariance': 8.0}
+
+    Bardes, Ponce and LeCun 2022, "VICReg", eqs. 1 to 6, arXiv 2105.04906.
+    """
     centred, squares, size = _centred(z_a, z_b, axis_name)
     views = zip(jnp.split(centred, 2, axis=1), jnp.split(squares, 2), strict=True)
     off_diagonal = sum(_off_diagonal(z, z, diagonal, axis_name) for z, diagonal in views)

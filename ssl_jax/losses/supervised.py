@@ -9,7 +9,7 @@ from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
 from ssl_jax.losses.log_sums import either, log, merge, nothing, one_exponential, shares, tally
 from ssl_jax.losses.logits import Form, contract, counts_twice, course, pull_back, scaled_products
-from ssl_jax.losses.negatives import examples, form_of, side
+from ssl_jax.losses.negatives import examples, form_of, in_one_dtype, side, times
 
 
 def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -55,8 +55,10 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
             "pass the class of each row."
         )
     batch = tiles.cut(len(z), axis_name, block_size)._replace(gathered=False)
-    columns = side(batch, [z], weights, labels=batch.split(jnp.asarray(labels).astype(jnp.int32), fill=-1))
-    rows = columns._replace(scale=columns.scale * batch.spread(1 / temperature))
+    z, labels = *in_one_dtype(z), jnp.asarray(labels)
+    labels = batch.split(labels.astype(jnp.promote_types(labels.dtype, jnp.int32)), fill=-1)
+    columns = side(batch, [z], weights, labels=labels)
+    rows = times(columns, batch.spread(1 / temperature))
     form = form_of(1 / temperature, batch, symmetric=True)
     negatives, positives, gaps = _class_sums(form, rows, columns, examples(batch), 1 / temperature)
     found = positives > -jnp.inf
@@ -117,12 +119,12 @@ def _backward(form, kept, cotangents):
         pairs = _pairs(row, of_row[0], column, of_column[0])
 
         def of_side(one, side, weight, axis):
-            _, negatives, (largest, total), share, to_sum, to_gap = jax.tree.map(
-                lambda x: jnp.expand_dims(x, axis), side
-            )
+            (largest, total), share, to_sum, to_gap = jax.tree.map(lambda x: jnp.expand_dims(x, axis), side[2:])
             negatives = shares(one, logits, side[1], axis) * (jnp.exp(logits) if one else 1)
-            # As a quotient: exactly 1 for a single positive, whose gap then has no gradient.
-            q = jnp.exp(jnp.where(pairs[1], logits - largest, -jnp.inf)) / jnp.where(total > 0, total, 1)
+            # As a quotient: exactly 1 for a single positive, whose gap then has no gradient. A positive of weight 0 is
+            # none of those of which `largest` is the largest.
+            counted = pairs[1] & (weight > 0)
+            q = jnp.exp(jnp.where(counted, logits - largest, -jnp.inf)) / jnp.where(total > 0, total, 1)
             positives = to_sum * q + to_gap * (q - share)
             return (jnp.where(pairs[0], negatives, 0) + jnp.where(pairs[1], positives, 0)) * weight
 

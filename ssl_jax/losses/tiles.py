@@ -60,7 +60,7 @@ class Tiles(NamedTuple):
         """
         if reduction == "none":
             return self.join(losses)
-        weights = jnp.ones(self.rows) if weights is None else lax.stop_gradient(weights)
+        weights = jnp.ones(self.rows) if weights is None else lax.stop_gradient(jnp.asarray(weights))
         return _mean(losses, self.split(weights.astype(losses.dtype)), self.axis_name)
 
 
@@ -79,6 +79,14 @@ def cut(rows: int, axis_name: str | None, block_size: int | None, views: int = 1
     while size > largest:
         size = -(-size // 2)
     return Tiles(rows, min(size, rows), axis_name, gathered=False)
+
+
+def cut_queue(batch: Tiles, keys: int, block_size: int | None) -> tuple[Tiles, Tiles]:
+    """The tiles of the queries, given those of `cut`, and of the keys of a queue that is on every device."""
+    queries = batch.rows * collectives.axis_size(batch.axis_name)
+    if batch.gathered and queries * keys <= GATHERED_BELOW**2:
+        return batch, Tiles(keys, keys, None, gathered=True)
+    return batch._replace(gathered=False), cut(keys, None, block_size)._replace(gathered=False)
 
 
 def on_cpu() -> bool:

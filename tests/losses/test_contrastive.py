@@ -24,6 +24,8 @@ from tests.losses.references import (
     assert_close,
     evaluate,
     expected,
+    numpy_dcl,
+    unit,
 )  # fmt: skip
 
 # Each in the gathered form, which a batch of this size has by default, and in tiles, which do not divide the batch.
@@ -198,6 +200,83 @@ def test_low_precision_is_widened(name):
     assert jnp.isfinite(loss(*z, temperature=1e-3))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_sides_of_any_dtypes_have_the_gradients_of_their_numbers(name):
+    """In tiles: bfloat16 is multiplied as it comes, two dtypes become one, and float16 is none to lose gradients in."""
+    wide = jax.jit(jax.value_and_grad(functools.partial(LOSSES[name], block_size=3), argnums=(0, 1)))
+    for of_a, of_b, tolerance in [
+        (jnp.bfloat16, jnp.bfloat16, 1e-2), (jnp.bfloat16, jnp.float32, 5e-3), (jnp.float32, jnp.bfloat16, 5e-3),
+        (jnp.float16, jnp.float16, 1e-3),
+    ]:  # fmt: skip
+        z_a, z_b = jnp.asarray(ROWS[0], of_a), jnp.asarray(ROWS[1], of_b)
+        value, grads = wide(z_a, z_b)
+        wanted_value, wanted = wide(z_a.astype(jnp.float32), z_b.astype(jnp.float32))
+        assert value.dtype == jnp.float32 and (grads[0].dtype, grads[1].dtype) == (of_a, of_b)
+        adds = name in ("nt_xent of three views", "sup_con")  # the two views, which rounds
+        np.testing.assert_allclose(value, wanted_value, rtol=1e-3 if adds else 2e-6)
+        norms = zip(grads, wanted, strict=True) if name != "queue_info_nce" else [(grads[0], wanted[0])]
+        for grad, want in norms:
+            assert_close(grad.astype(jnp.float32), np.asarray(want), tolerance, f"{of_a}, {of_b}")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_wider_temperature_does_not_change_how_embeddings_are_scaled(name, x64):
+    z = jnp.asarray(ROWS, jnp.float32)
+    values = [LOSSES[name](*z, temperature=t, block_size=3) for t in (0.5, jnp.float64(0.5))]
+    np.testing.assert_allclose(*values, rtol=1e-6)
+
+
+def test_numbers_that_are_arrays_may_be_constants_of_a_jitted_function():
+    z, scale = jnp.asarray(ROWS, jnp.float32), jnp.float32(2)
+    value = jax.jit(lambda x, y: clip(x, y, logit_scale=scale, block_size=4))(*z)
+    np.testing.assert_allclose(value, clip(*z, logit_scale=2.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("temperature", [0.02, 0.005])
+def test_padding_has_no_gradient_at_low_temperatures(name, temperature):
+    """Not even a copy of a row, or the only positive of one: the largest logits there are."""
+    z = jnp.asarray(ROWS, jnp.float32).at[:, 12:].set(ROWS[:, :4])
+    weights = np.where(np.arange(B) < 12, 1, 0)
+    for block_size in (None, 5):
+        loss = functools.partial(LOSSES[name], temperature=temperature, block_size=block_size)
+        run = jax.value_and_grad(loss, argnums=(0, 1))
+        value, grads = run(*z, weights=weights)
+        wanted, wanted_grads = run(*z[:, :12])
+        np.testing.assert_allclose(value, wanted, rtol=1e-4)
+        for grad, want in zip(grads, wanted_grads, strict=True):
+            assert not grad[12:].any()
+            np.testing.assert_allclose(grad[:12], want, rtol=1e-3, atol=1e-4 * float(jnp.abs(want).max()))
+
+
+def test_the_only_positive_may_be_padding(x64):
+    """The row counts as one without positives."""
+    z, labels = jnp.asarray(ROWS[0]), jnp.arange(B) % 15  # the first and the last row are of one class
+    for temperature in (0.5, 0.005):
+        run = jax.value_and_grad(functools.partial(sup_con, labels=labels, temperature=temperature))
+        value, grad = run(z, weights=jnp.ones(B).at[-1].set(0))
+        assert value == 0 and not grad.any()
+
+
+def test_labels_of_64_bits_are_compared_whole(x64):
+    z = jnp.asarray(ROWS[0, :4])
+    wanted = sup_con(z, jnp.array([0, 1, 0, 1]))
+    np.testing.assert_allclose(sup_con(z, jnp.array([0, 1 << 32, 0, 1 << 32])), wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("sigma", [0.0002, 0.05, 30.0])
+def test_any_width_of_the_pair_weights(sigma, x64):
+    z = ROWS[:, :8]
+    agreement = np.exp((unit(z[0]) * unit(z[1])).sum(axis=1) / np.longdouble(sigma))
+    wanted = numpy_dcl(*z, TEMPERATURE, np.ones(8), np.float64(2 - agreement / agreement.mean())).mean()
+
+    def body(_, z_a, z_b, axis_name):
+        return dclw(z_a, z_b, temperature=TEMPERATURE, sigma=sigma, axis_name=axis_name)[None], (z_a,)
+
+    values, _ = evaluate("vmap", 4, body, 0, *jnp.asarray(z))
+    np.testing.assert_allclose(values, wanted, rtol=1e-11)
+
+
 @pytest.mark.parametrize("name", ["nt_xent", "clip", "queue_info_nce", "sigmoid", "sup_con"])
 def test_transformations_compose(name, x64):
     loss = LOSSES[name]
@@ -218,8 +297,10 @@ def test_transformations_compose(name, x64):
     ("shapes", "options", "message"),
     [
         (((4,), (4,)), {}, r"has shape \(4,\) .* must be \[b, D\]"),
-        (((4, 3), (5, 3)), {}, r"has shape \(4, 3\) and \w+ has shape \(5, 3\), .* equal b and D: pass"),
+        (((4, 3), (5, 3)), {}, r"has shape \(4, 3\) and \w+ has shape \(5, 3\), .* equal b > 0 and D: pass"),
+        (((0, 3), (0, 3)), {}, r"\(0, 3\), .* b > 0"),
         (((4, 3), (4, 3)), {"temperature": 0}, "temperature is 0, but must be positive"),
+        (((4, 3), (4, 3)), {"temperature": jnp.float32(-1)}, "temperature is -1.0, but must be positive"),
         (((4, 3), (4, 3)), {"temperature": float("nan")}, "temperature is nan, but must be positive"),
         (((4, 3), (4, 3)), {"block_size": 0}, "block_size is 0, but must be a positive integer: pass"),
         (((4, 3), (4, 3)), {"block_size": 2.0}, "block_size is 2.0, but must be a positive integer: pass"),
@@ -238,7 +319,7 @@ def test_wrong_use_gets_one_sentence(name, shapes, options, message):
     [
         (lambda z: clip(z, z, logit_scale=0), "logit_scale is 0, but must be positive: CLIP begins"),
         (lambda z: sigmoid(z, z[:3], logit_scale=1, logit_bias=0), r"image has shape \(4, 3\) and text has .*: pass"),
-        (lambda z: sup_con(z[0], jnp.zeros(3, int)), r"z has shape \(3,\), but must be \[b, D\]: pass"),
+        (lambda z: sup_con(z[0], jnp.zeros(3, int)), r"z has shape \(3,\), but must be \[b, D\], b > 0: pass"),
         (lambda z: sup_con(z, jnp.zeros(3, int)), r"labels is int32 \(3,\), but 4 rows need integers \(4,\): pass"),
         (lambda z: sup_con(z, jnp.zeros(4)), r"labels is float32 \(4,\), but .* integers .*: pass"),
         (lambda z: dclw(z, z, sigma=-1), "sigma is -1, but must be positive: the paper takes"),

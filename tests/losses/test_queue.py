@@ -20,9 +20,10 @@ def test_tiles_bound_the_memory_of_a_queue():
     assert largest(256, 1024) == 256 * 1024  # a batch below 512: all at once
     assert largest(256, 1024, block_size=64) == 64 * 64
     assert largest(2048, 65536) == 256 * 512
+    assert largest(255, 65536, width=1) == 255 * 512  # a small batch, but not with so long a queue
 
 
 def test_a_queue_of_another_width_gets_one_sentence():
-    message = r"queue has shape \(7, 5\) and query has shape \(4, 3\), but queue must be \[K, D\] with the D of the"
+    message = r"queue has shape \(7, 5\) and query has shape \(4, 3\), but queue must be \[K, D\] with K > 0"
     with pytest.raises(ValueError, match=message):
         against_queue(jnp.ones((4, 3)), jnp.ones((4, 3)))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec as P
 
-from ssl_jax.collectives import axis_size
+from ssl_jax.collectives import axis_size, pmean
 from ssl_jax.losses import clip, info_nce, logits, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
 from ssl_jax.losses.logits import Form, Side, counts_twice
-from tests.losses.references import evaluate, unit
+from tests.losses.references import LOSSES, evaluate, unit
 
 
 @pytest.mark.parametrize(("devices", "held"), [(1, 6), (2, 3), (4, 2), (3, 1), (1, 1)])
@@ -183,6 +183,38 @@ def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices(
     for n in (2, 4, 8):
         for found, wanted in zip(jax.tree.leaves(results[n]), jax.tree.leaves(results[1]), strict=True):
             np.testing.assert_array_equal(found, wanted)
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(sorted(LOSSES)), rows=st.integers(1, 4), devices=st.sampled_from([1, 2, 4]),
+    block_size=st.sampled_from([1, 2, 3]), temperature=st.sampled_from([0.02, 0.1, 0.5]), seed=st.integers(0, 99),
+    precision=st.sampled_from([(jnp.bfloat16, 2e-2), (np.float32, 1e-4), (np.float64, 1e-11)]),
+)  # fmt: skip
+def test_any_tiles_have_the_gradients_of_one_block(name, rows, devices, block_size, temperature, seed, precision):
+    """Weights of nought among them, and any dtype; the one block is in float64."""
+    dtype, tolerance = precision
+    numbers = np.random.default_rng(seed)
+    z = numbers.normal(size=(2, rows * devices, 5)).astype(dtype)
+    weights = numbers.integers(0, 3, rows * devices).astype(np.float32)
+    weights[0] = 1
+
+    def body(_, z_a, z_b, weights, axis_name, block_size=block_size):
+        def local(z_a, z_b, temperature):
+            options = dict(temperature=temperature, axis_name=axis_name, block_size=block_size, weights=weights)
+            return LOSSES[name](z_a, z_b, **options)
+
+        value, grads = jax.value_and_grad(local, argnums=(0, 1, 2))(z_a, z_b, temperature)
+        return pmean((value, grads[2]), axis_name), [grad / axis_size(axis_name) for grad in grads[:2]]
+
+    with jax.enable_x64(True):
+        found = evaluate("vmap", devices, body, 0, *jnp.asarray(z), jnp.asarray(weights))
+        whole = functools.partial(body, axis_name=None, block_size=rows * devices)
+        wanted = whole(0, *jnp.asarray(z, jnp.float64), jnp.asarray(weights))
+    found, wanted = jax.device_get((found, wanted))
+    scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(wanted))
+    for leaf, want in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert np.linalg.norm(leaf - want) <= tolerance * max(np.linalg.norm(want), 1e-2 * scale)
 
 
 def from_the_negatives(name, z_a, z_b, temperature):
