@@ -233,14 +233,13 @@ def test_numbers_that_are_arrays_may_be_constants_of_a_jitted_function():
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("temperature", [0.02, 0.005])
-def test_padding_has_no_gradient_at_low_temperatures(name, temperature):
+def test_padding_has_no_gradient_at_low_temperatures(name):
     """Not even a copy of a row, or the only positive of one: the largest logits there are."""
     z = jnp.asarray(ROWS, jnp.float32).at[:, 12:].set(ROWS[:, :4])
     weights = np.where(np.arange(B) < 12, 1, 0)
     for block_size in (None, 5):
-        loss = functools.partial(LOSSES[name], temperature=temperature, block_size=block_size)
-        run = jax.value_and_grad(loss, argnums=(0, 1))
+        loss = functools.partial(LOSSES[name], temperature=0.005, block_size=block_size)
+        run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
         value, grads = run(*z, weights=weights)
         wanted, wanted_grads = run(*z[:, :12])
         np.testing.assert_allclose(value, wanted, rtol=1e-4)
