@@ -1,17 +1,18 @@
 """The logits of the global batch, tile by tile, and the gradients of both sides from those of the logits."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives
 from ssl_jax.losses import tiles
 
-# Elements of d loss / d logits that are there at once, if not as many as the embeddings have: of larger tiles they are
-# made in parts, some rows at a time.
+# Logits that are there at once; larger tiles are met some rows at a time. On a CPU: what stays in the cache of a core.
+# Elsewhere d loss / d logits alone are made in parts, each of at most this many or of as many as the embeddings have.
+IN_CACHE = 1 << 17
 LARGEST_GRADIENT = 1 << 25
 
 
@@ -88,14 +89,13 @@ def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, o
         row_sum = row_sum + contract("ij,jd->id", gradients, factor(column)), whole
         return row_sum, column_sum if form.constant else column_sum + across(gradients, factor(row))
 
-    shape, parts = rows.z.shape, parts_of(rows, columns)
-    rows, of_rows = jax.tree.map(lambda x: x.reshape(parts * len(x), -1, *x.shape[2:]), (rows, of_rows))
     z_rows, z_columns = (jnp.zeros(side.z.shape, side.scale.dtype) for side in (rows, columns))
     (z_rows, whole), z_columns = tiles.sweep(
         meet, (rows, of_rows), (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
-        (columns, of_columns), () if form.constant else turned(z_columns), **course(form, columns), parts=parts,
+        (columns, of_columns), () if form.constant else turned(z_columns),
+        **course(form, columns), parts=parts_of(rows, columns, LARGEST_GRADIENT),
     )  # fmt: skip
-    of_rows, whole = jax.tree.map(lambda x: x.reshape(*shape[:2], *x.shape[2:]), (_cotangent(rows, z_rows), whole))
+    of_rows = _cotangent(rows, z_rows)
     of_columns = None if form.constant else _cotangent(columns, turned(z_columns))
     return (of_rows, of_columns, whole) if sums else (of_rows, of_columns)
 
@@ -113,10 +113,13 @@ def turned(z):
     return z.mT if tiles.on_cpu() else z
 
 
-def parts_of(rows: Side, columns: Side) -> int:
-    """Into how many parts, a power of two, row tiles are cut so that no gradient is larger than `LARGEST_GRADIENT`."""
+def parts_of(rows: Side, columns: Side, largest: float = math.inf) -> int:
+    """Into how many parts, a power of two, row tiles are cut so that none has too many logits.
+
+    On a CPU that is `IN_CACHE`, elsewhere `largest`, or as many as the embeddings have elements.
+    """
     parts, size = 1, rows.scale.shape[1]
-    largest = max(LARGEST_GRADIENT, rows.z.size)
+    largest = IN_CACHE if tiles.on_cpu() else max(largest, rows.z.size)
     while size // parts * columns.scale.shape[1] > largest and size % (2 * parts) == 0:
         parts *= 2
     return parts

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import check
-from ssl_jax.losses.logits import Form, contract, course, pull_back, scaled_products
+from ssl_jax.losses.logits import Form, contract, course, parts_of, pull_back, scaled_products
 from ssl_jax.losses.negatives import cosines, in_one_dtype, side
 
 
@@ -66,7 +66,9 @@ def _forward(form, rows, columns, bias):
         values = jnp.where(row.label[:, None] != column.label[None], values, 0)
         return row_sum + contract("ij,j->i", values, column.weight), column_sum
 
-    sums, _ = tiles.sweep(meet, (rows, bias), jnp.zeros_like(bias), columns, (), **course(form, columns))
+    sums, _ = tiles.sweep(
+        meet, (rows, bias), jnp.zeros_like(bias), columns, (), **course(form, columns), parts=parts_of(rows, columns)
+    )
     return sums, (rows, columns, bias)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ssl_jax.losses import batch as arguments
 from ssl_jax.losses import tiles
 from ssl_jax.losses.log_sums import either, log, merge, nothing, one_exponential, shares, tally
-from ssl_jax.losses.logits import Form, contract, counts_twice, course, pull_back, scaled_products
+from ssl_jax.losses.logits import Form, contract, counts_twice, course, parts_of, pull_back, scaled_products
 from ssl_jax.losses.negatives import examples, form_of, in_one_dtype, side, times
 
 
@@ -101,7 +101,9 @@ def _forward(form, rows, columns, index, bound):
 
     zeros = jnp.zeros_like(rows.scale)
     start = nothing(one, rows), nothing(one, rows), zeros, zeros
-    a, b = tiles.sweep(meet, (rows, index), start, (columns, index), start, **course(form, columns))
+    a, b = tiles.sweep(
+        meet, (rows, index), start, (columns, index), start, **course(form, columns), parts=parts_of(rows, columns)
+    )
     negative, positive, total, count = merge(a[0], b[0]), merge(a[1], b[1]), a[2] + b[2], a[3] + b[3]
     gaps = jnp.where(count > 0, log(positive) - total / jnp.where(count > 0, count, 1), 0)
     found = log(negative), log(positive), gaps

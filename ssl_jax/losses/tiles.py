@@ -74,8 +74,11 @@ def cut(rows: int, axis_name: str | None, block_size: int | None, views: int = 1
         return Tiles(rows, min(block_size, rows), axis_name, gathered=False)
     if batch < GATHERED_BELOW:
         return Tiles(rows, rows, axis_name, gathered=True)
-    # On a CPU a tile of logits should stay in the cache, elsewhere it should fill the chip: few and large ones.
-    size, largest = (batch // math.gcd(batch, CANONICAL), 512) if on_cpu() else (rows, 8192 // views)
+    if on_cpu():
+        # Large ones meet seldom, which matters while a device has few rows; later, small ones save memory.
+        size, largest = batch // math.gcd(batch, CANONICAL), (1024 if batch <= 16384 else 512) // views
+    else:
+        size, largest = rows, 8192 // views  # few and large, to fill the chip
     while size > largest:
         size = -(-size // 2)
     return Tiles(rows, min(size, rows), axis_name, gathered=False)
@@ -98,20 +101,21 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
     """Every row tile meets the column tiles at `offsets` offsets in turn; what they sum up comes back in place.
 
     Args:
-      meet: `(offset, row, row_sum, column, column_sum) -> row_sum, column_sum` for one pair of tiles.
+      meet: `(offset, row, row_sum, column, column_sum) -> row_sum, column_sum` for a part of a row tile and a column
+        tile.
       rows, row_sums: trees of `[t, ...]`, this device's row tiles and what is summed up for them, the start.
       columns, column_sums: likewise for the column tiles, which go round.
       offsets: how many offsets, from 0 on; static.
       axis_name: the ring; None where all column tiles are here.
       stagger: whether row tile r begins with column tile r; False: with column tile 0, where columns stay at home.
-      parts: how many `rows` make a row tile.
+      parts: into how many parts row tiles are cut, so that what `meet` makes of a pair is small.
 
     Returns:
       `row_sums` and `column_sums`.
     """
-    held = len(jax.tree.leaves(columns)[0])
+    held, count = (len(jax.tree.leaves(side)[0]) for side in (columns, rows))
     rotates = collectives.axis_size(axis_name) > 1
-    count = len(jax.tree.leaves(rows)[0])
+    rows, row_sums = _regroup((rows, row_sums), count * parts)
 
     def at_offset(carry, offset):
         moving, row_sums, column_sums = carry
@@ -123,7 +127,7 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
             row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
             return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)
 
-        row_sums, column_sums = lax.fori_loop(0, count, at_row, (row_sums, column_sums))
+        row_sums, column_sums = lax.fori_loop(0, count * parts, at_row, (row_sums, column_sums))
         if rotates:
             # The device before this one needs next what the first row tile here has just met.
             slot = offset % held
@@ -133,20 +137,26 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
 
     start = (columns if rotates else (), row_sums, column_sums)
     (_, row_sums, column_sums), _ = lax.scan(at_offset, start, jnp.arange(offsets, dtype=jnp.int32))
+    row_sums = _regroup(row_sums, count)
     return row_sums, _home(column_sums, offsets, axis_name) if rotates else column_sums
 
 
+def _regroup(tree, count: int):
+    """Tiles `[t, m, ...]` as `count` tiles of the same rows."""
+    return jax.tree.map(lambda x: x if len(x) == count else x.reshape(count, -1, *x.shape[2:]), tree)
+
+
 def _hand_on(tree, axis_name):
-    """A tree of arrays to the device before this one, as one message for each dtype."""
+    """A tree of arrays to the device before this one: matrices as they are, all that is small as one message."""
     leaves, structure = jax.tree.flatten(tree)
-    came = [None] * len(leaves)
-    for dtype in {leaf.dtype: None for leaf in leaves}:
-        places = [i for i, leaf in enumerate(leaves) if leaf.dtype == dtype]
-        message = jnp.concatenate([leaves[i].ravel() for i in places])
-        message = collectives.ppermute(message, axis_name, shift=-1)
-        ends = np.cumsum([leaves[i].size for i in places])[:-1]
-        for i, part in zip(places, jnp.split(message, ends), strict=True):
-            came[i] = part.reshape(leaves[i].shape)
+    came = [collectives.ppermute(leaf, axis_name, shift=-1) if leaf.ndim > 1 else None for leaf in leaves]
+    small = [i for i, leaf in enumerate(leaves) if leaf.ndim <= 1]
+    words = [lax.bitcast_convert_type(leaves[i], jnp.int32) for i in small]  # whatever the dtype: the same bits
+    if words:
+        message = collectives.ppermute(jnp.concatenate([word.ravel() for word in words]), axis_name, shift=-1)
+        parts = jnp.split(message, np.cumsum([word.size for word in words])[:-1])
+        for i, word, part in zip(small, words, parts, strict=True):
+            came[i] = lax.bitcast_convert_type(part.reshape(word.shape), leaves[i].dtype)
     return jax.tree.unflatten(structure, came)
 
 

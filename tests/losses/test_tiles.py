@@ -94,8 +94,7 @@ def test_nothing_is_larger_than_the_shard_or_a_tile(name):
     loss = functools.partial(jax.value_and_grad(on_axis(name), argnums=(0, 1)))
     z = jax.ShapeDtypeStruct((B // 8, D), jnp.float32)
     traced = jax.make_jaxpr(loss, axis_env=[("data", 8)])(z, z)
-    tile = (2 * 512) ** 2 if name == "nt_xent" else 512**2
-    assert max(sizes(traced.jaxpr)) <= max(tile, 2 * B // 8 * D) < B * D * 8
+    assert max(sizes(traced.jaxpr)) <= max(logits.IN_CACHE, 2 * B // 8 * D) < B * D
 
 
 def on_axis(name):
@@ -109,9 +108,11 @@ def on_axis(name):
     }[name]
 
 
+@pytest.mark.parametrize("on_cpu", [True, False])
 @pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
-def test_gradients_of_large_tiles_are_made_in_parts(name, monkeypatch, x64):
-    """The same gradients, and no whole tile of them."""
+def test_large_tiles_are_met_in_parts(name, on_cpu, monkeypatch, x64):
+    """The same gradients, and no whole tile of them; on a CPU no whole tile of logits either."""
+    monkeypatch.setattr(tiles, "on_cpu", lambda: on_cpu)
     x, y = np.random.default_rng(0).normal(size=(2, 64, 3))
     loss = {
         "clip": lambda x, y: clip(x, y, logit_scale=10.0, block_size=32),
@@ -120,9 +121,10 @@ def test_gradients_of_large_tiles_are_made_in_parts(name, monkeypatch, x64):
         "sup_con": lambda x, y: sup_con(x + y, jnp.arange(len(x)) % 9, block_size=32),
     }[name]
     whole = jax.grad(loss, argnums=(0, 1))(x, y)
-    monkeypatch.setattr(logits, "LARGEST_GRADIENT", 8 * 32)  # more than the embeddings have
+    monkeypatch.setattr(logits, "IN_CACHE" if on_cpu else "LARGEST_GRADIENT", 8 * 32)  # more than the embeddings have
     _, back = jax.vjp(loss, x, y)
-    assert max(sizes(jax.make_jaxpr(back)(1.0).jaxpr)) <= 64 * 2 * 3
+    bounded = [jax.make_jaxpr(back)(1.0)] + [jax.make_jaxpr(loss)(x, y)] * on_cpu
+    assert all(max(sizes(traced.jaxpr)) <= 64 * 2 * 3 for traced in bounded)
     for found, wanted in zip(back(1.0), whole, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
@@ -171,7 +173,7 @@ def compiled(batch, devices, width=128):
 @pytest.mark.as_users
 def test_memory_is_linear_in_the_batch():
     few, many = (compiled(batch, 8)[1] for batch in (32768, 131072))
-    assert few <= 8.7 * 2**20 and many <= 34 * 2**20 and many < 4.1 * few
+    assert few <= 8.5 * 2**20 and many <= 34 * 2**20 and many < 4.1 * few
 
 
 @pytest.mark.as_users
