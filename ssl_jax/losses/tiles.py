@@ -121,16 +121,18 @@ def sweep(meet: Callable, rows, row_sums, columns, column_sums, *, offsets: int,
         moving, row_sums, column_sums = carry
 
         def at_row(i, sums):
-            row_sums, column_sums = sums
+            row_sums, column_sums, ticks = sums
             j = (offset + i // parts if stagger else offset) % held
             column = _take(moving if rotates else columns, j)
             row_sum, column_sum = meet(offset, _take(rows, i), _take(row_sums, i), column, _take(column_sums, j))
-            return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j)
+            return _put(row_sums, row_sum, i), _put(column_sums, column_sum, j), ticks + 1
 
-        row_sums, column_sums = lax.fori_loop(0, count * parts, at_row, (row_sums, column_sums))
+        row_sums, column_sums, ticks = lax.fori_loop(0, count * parts, at_row, (row_sums, column_sums, offset))
         if rotates:
-            # The device before this one needs next what the first row tile here has just met.
-            slot = offset % held
+            # The device before this one needs next what the first row tile here has just met. On a CPU what goes is
+            # made to wait for the loop (ticks - count * parts is the offset): XLA would send it before, and keep a
+            # copy of all that moves. Elsewhere it may be on its way during the loop.
+            slot = (ticks - count * parts if on_cpu() else offset) % held
             came = _hand_on(_take((moving, column_sums), slot), axis_name)
             moving, column_sums = _put((moving, column_sums), came, slot)
         return (moving, row_sums, column_sums), None
