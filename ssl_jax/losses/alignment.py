@@ -7,7 +7,7 @@ LOCAL: its mean over the axis is the global loss.
 
 import jax.numpy as jnp
 
-from ssl_jax.losses import batch
+from ssl_jax.losses import embeddings
 
 
 def byol(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
@@ -40,7 +40,7 @@ def byol(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
     """
     prediction, target = _unit_rows(prediction, target, weights, reduction)
     # Not 2 - 2 cos, which rounding makes negative.
-    return batch.mean(jnp.sum(jnp.square(prediction - target), axis=-1), weights, reduction, axis_name)
+    return embeddings.mean(jnp.sum(jnp.square(prediction - target), axis=-1), weights, reduction, axis_name)
 
 
 def simsiam(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
@@ -71,10 +71,10 @@ def simsiam(prediction, target, *, axis_name=None, weights=None, reduction="mean
     facebookresearch/simsiam at a7bc177, main_simsiam.py.
     """
     prediction, target = _unit_rows(prediction, target, weights, reduction)
-    return batch.mean(-jnp.sum(prediction * target, axis=-1), weights, reduction, axis_name)
+    return embeddings.mean(-jnp.sum(prediction * target, axis=-1), weights, reduction, axis_name)
 
 
 def _unit_rows(prediction, target, weights, reduction):
-    batch.check_pair(prediction, target, ("prediction", "target"))
-    batch.check_mean(len(prediction), weights, reduction)
-    return batch.normalise(prediction), batch.normalise(target)
+    embeddings.check_pair(prediction, target, ("prediction", "target"))
+    embeddings.check_mean(len(prediction), weights, reduction)
+    return embeddings.normalise(prediction), embeddings.normalise(target)

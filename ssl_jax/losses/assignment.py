@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather
-from ssl_jax.losses.batch import check_mean, check_positive, mean, widen
+from ssl_jax.losses.embeddings import check_mean, check_positive, mean, widen
 
 
 def sinkhorn(scores, *, epsilon=0.05, iterations=3, weights=None, axis_name=None):

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax.losses import batch as arguments
-from ssl_jax.losses import tiles
+from ssl_jax.losses import embeddings, tiles
 from ssl_jax.losses.negatives import cosines, form_of, in_one_dtype, normalisers, side, times
 
 
@@ -216,7 +215,7 @@ def among_views(batch: tiles.Tiles, views, bound, scale, weights):
 def check(x, y, names, positive, block_size, weights, reduction, name="temperature"):
     """Refuses arguments of a loss of pairs; `positive` is the value of what `name` names."""
     hint = "CLIP begins at 14.3 and ends at 100" if name == "logit_scale" else "SimCLR takes 0.1, CIFAR-10 recipes 0.5"
-    arguments.check_pair(x, y, names)
-    arguments.check_positive(name, positive, hint)
-    arguments.check_block_size(block_size)
-    arguments.check_mean(len(x), weights, reduction)
+    embeddings.check_pair(x, y, names)
+    embeddings.check_positive(name, positive, hint)
+    embeddings.check_block_size(block_size)
+    embeddings.check_mean(len(x), weights, reduction)

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, pmean
-from ssl_jax.losses import batch as arguments
-from ssl_jax.losses import tiles
+from ssl_jax.losses import embeddings, tiles
 from ssl_jax.losses.contrastive import among_views, check
 from ssl_jax.losses.negatives import cosines, in_one_dtype
 
@@ -70,7 +69,7 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
     Yeh et al. 2022, "Decoupled Contrastive Learning", eq. 7, arXiv 2110.06848.
     """
     check(z_a, z_b, ("z_a", "z_b"), temperature, block_size, weights, reduction)
-    arguments.check_positive("sigma", sigma, "the paper takes 0.5")
+    embeddings.check_positive("sigma", sigma, "the paper takes 0.5")
 
     def pair_weights(batch, cosine):
         # Relative to the largest, which leaves the weights as they are, so that for no sigma all terms vanish.
@@ -78,7 +77,7 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
         pairs = pairs if weights is None else jnp.where(jnp.asarray(weights) > 0, pairs, -1)
         largest = jnp.max(all_gather(pairs, axis_name))
         agreement = jnp.exp((cosine - largest) / sigma)
-        return 2 - agreement / pmean(arguments.mean(batch.join(agreement), weights, axis_name=axis_name), axis_name)
+        return 2 - agreement / pmean(embeddings.mean(batch.join(agreement), weights, axis_name=axis_name), axis_name)
 
     return _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import pmean
-from ssl_jax.losses.batch import check_mean, check_positive, mean, widen
+from ssl_jax.losses.embeddings import check_mean, check_positive, mean, widen
 
 
 def dino(

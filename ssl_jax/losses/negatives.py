@@ -6,7 +6,7 @@ import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
-from ssl_jax.losses.batch import normalise, widen
+from ssl_jax.losses.embeddings import normalise, widen
 from ssl_jax.losses.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
 from ssl_jax.losses.logits import Form, Side
 from ssl_jax.losses.tiles import Tiles

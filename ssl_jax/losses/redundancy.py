@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_size, psum
-from ssl_jax.losses import batch
+from ssl_jax.losses import embeddings
 
 
 def barlow_twins(z_a, z_b, *, off_diagonal_weight=0.0051, epsilon=1e-5, axis_name=None):
@@ -140,7 +140,7 @@ def vicreg_terms(z_a, z_b, *, epsilon=1e-4, axis_name=None) -> dict:
     views = zip(jnp.split(centred, 2, axis=1), jnp.split(squares, 2), strict=True)
     off_diagonal = sum(_off_diagonal(z, z, diagonal, axis_name) for z, diagonal in views)
     return {
-        "invariance": jnp.mean(jnp.square(batch.widen(z_a) - batch.widen(z_b))),
+        "invariance": jnp.mean(jnp.square(embeddings.widen(z_a) - embeddings.widen(z_b))),
         "variance": jnp.mean(jax.nn.relu(1 - jnp.sqrt(squares / (size - 1) + epsilon))),
         "covariance": off_diagonal / ((size - 1) ** 2 * z_a.shape[1]),
     }
@@ -148,11 +148,11 @@ def vicreg_terms(z_a, z_b, *, epsilon=1e-4, axis_name=None) -> dict:
 
 def _centred(z_a, z_b, axis_name):
     """Both views side by side, `[b, 2D]`, less their global means; sums of their squares, `[2D]`; the global batch."""
-    batch.check_pair(z_a, z_b, ("z_a", "z_b"))
+    embeddings.check_pair(z_a, z_b, ("z_a", "z_b"))
     size = len(z_a) * axis_size(axis_name)
     if size < 2:
         raise ValueError("The global batch is 1 row, which has no variance: pass at least 2 rows.")
-    z = jnp.concatenate([batch.widen(z_a), batch.widen(z_b)], axis=1)
+    z = jnp.concatenate([embeddings.widen(z_a), embeddings.widen(z_b)], axis=1)
     # In two passes: the mean may be much larger than the deviation from it.
     z = z - (psum(jnp.sum(z, axis=0), axis_name) / size)[None]
     return z, psum(jnp.sum(z * z, axis=0), axis_name), size

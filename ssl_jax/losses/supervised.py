@@ -5,8 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses import batch as arguments
-from ssl_jax.losses import tiles
+from ssl_jax.losses import embeddings, tiles
 from ssl_jax.losses.log_sums import either, log, merge, nothing, one_exponential, shares, tally
 from ssl_jax.losses.logits import Form, contract, counts_twice, course, parts_of, pull_back, scaled_products
 from ssl_jax.losses.negatives import examples, form_of, in_one_dtype, side, times
@@ -45,10 +44,10 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
     Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2, arXiv 2004.11362. The official code multiplies by
     temperature / 0.07.
     """
-    arguments.check_rows(z, "z")
-    arguments.check_positive("temperature", temperature, "the paper takes 0.1")
-    arguments.check_block_size(block_size)
-    arguments.check_mean(len(z), weights, reduction)
+    embeddings.check_rows(z, "z")
+    embeddings.check_positive("temperature", temperature, "the paper takes 0.1")
+    embeddings.check_block_size(block_size)
+    embeddings.check_mean(len(z), weights, reduction)
     if jnp.shape(labels) != (len(z),) or not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         raise ValueError(
             f"labels is {jnp.result_type(labels)} {jnp.shape(labels)}, but {len(z)} rows need integers ({len(z)},): "

@@ -54,7 +54,7 @@ class Tiles(NamedTuple):
         return _spread(jnp.asarray(scalar), (self.count, self.size), self.axis_name)
 
     def mean(self, losses, weights=None, reduction="mean"):
-        """`batch.mean` of `losses`, `[count, size]`; the value is that of the GLOBAL batch on every device, same bits.
+        """`embeddings.mean` of `losses`, `[count, size]`; the same bits of the global value on every device.
 
         Its gradient is that of the local mean: what a device makes of its value weights the rows that it owns.
         """

@@ -15,8 +15,8 @@ from jax import lax
 from jax.scipy.special import entr
 
 from ssl_jax import losses
-from ssl_jax.losses.batch import normalise
 from ssl_jax.losses.distillation import teacher_targets
+from ssl_jax.losses.embeddings import normalise
 from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
 from ssl_jax.models.heads import WeightNormDense

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives, losses
-from ssl_jax.losses.batch import normalise
+from ssl_jax.losses.embeddings import normalise
 from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method
 from ssl_jax.models.norm import shuffled_groups

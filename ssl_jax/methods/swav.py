@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives, losses
-from ssl_jax.losses.batch import normalise
+from ssl_jax.losses.embeddings import normalise
 from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
 from ssl_jax.models.norm import contiguous_groups
