@@ -148,6 +148,5 @@ def _cotangent(side: Side, z):
     """Of a side, from that of `factor(side)`: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
     if not narrow(side):
         z = z * side.scale[..., None]
-    flat = (-1, z.shape[-1])  # one shape of sums, whether there is one tile or several: the same bits
-    scale = jnp.sum(side.z.reshape(flat).astype(z.dtype) * z.reshape(flat), axis=-1).reshape(side.scale.shape)
+    scale = tiles.sum_of_each(side.z.astype(z.dtype) * z)
     return Side(z.astype(side.z.dtype), scale / side.scale, None, None)

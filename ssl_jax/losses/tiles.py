@@ -194,16 +194,21 @@ def _put(tree, value, i):
     return jax.tree.map(put, tree, value)
 
 
+def sum_of_each(x):
+    """The sums of `[..., D]` over D: on a CPU the same bits, however many rows there are."""
+    return _tree_sum(jnp.moveaxis(x, -1, 0)) if on_cpu() else jnp.sum(x, axis=-1)
+
+
 def _total(x, axis_name):
     """The sum of `[t, size, ...]` over the rows of all tiles of all devices: the same bits on any number of devices."""
     return _tree_sum(collectives.all_gather(_tree_sum(jnp.moveaxis(x, 1, 0)), axis_name))
 
 
 def _tree_sum(x):
-    """The sum over the first axis as a tree of neighbours, written out, so that no compiler chooses the order."""
+    """The sum over the first axis as a tree, written out, so that no compiler chooses the order."""
     x = jnp.pad(x, [(0, (1 << (len(x) - 1).bit_length()) - len(x))] + [(0, 0)] * (x.ndim - 1))
     while len(x) > 1:
-        x = x[0::2] + x[1::2]
+        x = x[: len(x) // 2] + x[len(x) // 2 :]
     return x[0]
 
 
