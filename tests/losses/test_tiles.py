@@ -150,13 +150,17 @@ def test_the_form_for_accelerators_is_the_same_mathematics(name, devices, monkey
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-14)
 
 
-def compiled(batch, devices, width=128):
-    """Value and gradient of CLIP's loss under shard_map, and its temporary memory a device in bytes."""
+BY_SCALE = {
+    "clip": lambda scale, x, y: clip(x, y, logit_scale=scale, axis_name="data"),
+    "nt_xent": lambda scale, x, y: nt_xent(x, y, temperature=1 / scale, axis_name="data"),
+}
+
+
+def compiled(batch, devices, name="clip", width=128):
+    """Value and gradient of a loss under shard_map, and its temporary memory a device in bytes."""
 
     def body(scale, x, y):
-        value, (of_scale, *of_rows) = jax.value_and_grad(
-            lambda scale, x, y: clip(x, y, logit_scale=scale, axis_name="data"), argnums=(0, 1, 2)
-        )(scale, x, y)
+        value, (of_scale, *of_rows) = jax.value_and_grad(BY_SCALE[name], argnums=(0, 1, 2))(scale, x, y)
         # Not averaged: every device has the global value, and the sum of eight equal numbers would be rounded.
         return (value, of_scale), [gradient / axis_size("data") for gradient in of_rows]
 
@@ -177,11 +181,12 @@ def test_memory_is_linear_in_the_batch():
 
 
 @pytest.mark.as_users
-def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices():
+@pytest.mark.parametrize(("name", "batch"), [("clip", 512), ("nt_xent", 4096)])
+def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices(name, batch):
     numbers = np.random.default_rng(0)
-    x = numbers.normal(size=(512, 128)).astype(np.float32)
+    x = numbers.normal(size=(batch, 128)).astype(np.float32)
     y = (x + numbers.normal(size=x.shape)).astype(np.float32)
-    results = {n: jax.device_get(compiled(512, n)[0](jnp.float32(10), x, y)) for n in (1, 2, 4, 8)}
+    results = {n: jax.device_get(compiled(batch, n, name)[0](jnp.float32(10), x, y)) for n in (1, 2, 4, 8)}
     for n in (2, 4, 8):
         for found, wanted in zip(jax.tree.leaves(results[n]), jax.tree.leaves(results[1]), strict=True):
             np.testing.assert_array_equal(found, wanted)
