@@ -206,7 +206,9 @@ def _total(x, axis_name):
 
 def _tree_sum(x):
     """The sum over the first axis as a tree, written out, so that no compiler chooses the order."""
-    x = jnp.pad(x, [(0, (1 << (len(x) - 1).bit_length()) - len(x))] + [(0, 0)] * (x.ndim - 1))
+    whole = 1 << (len(x).bit_length() - 1)
+    if over := len(x) - whole:
+        x = jnp.concatenate([x[:over] + x[whole:], x[over:whole]])
     while len(x) > 1:
         x = x[: len(x) // 2] + x[len(x) // 2 :]
     return x[0]
