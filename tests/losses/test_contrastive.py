@@ -195,7 +195,7 @@ def test_low_precision_is_widened(name):
     z = jnp.asarray(ROWS, jnp.bfloat16)
     value = loss(*z)
     assert value.dtype == jnp.float32
-    np.testing.assert_allclose(value, loss(*z.astype(jnp.float32)), rtol=3e-7)
+    np.testing.assert_array_max_ulp(value, loss(*z.astype(jnp.float32)), maxulp=1)  # not every processor adds alike
     # Logits of 1,000 do not overflow.
     assert jnp.isfinite(loss(*z, temperature=1e-3))
 
