@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import PartitionSpec as P
 
+from benchmarks import bits
 from ssl_jax.collectives import axis_size, pmean
 from ssl_jax.losses import clip, info_nce, logits, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
 from ssl_jax.losses.logits import Form, Side, counts_twice
@@ -150,43 +150,23 @@ def test_the_form_for_accelerators_is_the_same_mathematics(name, devices, monkey
         np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-14)
 
 
-BY_SCALE = {
-    "clip": lambda scale, x, y: clip(x, y, logit_scale=scale, axis_name="data"),
-    "nt_xent": lambda scale, x, y: nt_xent(x, y, temperature=1 / scale, axis_name="data"),
-}
-
-
-def compiled(batch, devices, name="clip", width=128):
-    """Value and gradient of a loss under shard_map, and its temporary memory a device in bytes."""
-
-    def body(scale, x, y):
-        value, (of_scale, *of_rows) = jax.value_and_grad(BY_SCALE[name], argnums=(0, 1, 2))(scale, x, y)
-        # Not averaged: every device has the global value, and the sum of eight equal numbers would be rounded.
-        return (value, of_scale), [gradient / axis_size("data") for gradient in of_rows]
-
-    used = jax.devices()[:devices]
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=used)
-    mapped = jax.shard_map(
-        body, mesh=mesh, in_specs=(P(), P("data"), P("data")), out_specs=(P(), P("data")), check_vma=False
-    )
-    z = jax.ShapeDtypeStruct((batch, width), jnp.float32)
-    program = jax.jit(mapped).lower(jnp.float32(1), z, z).compile()
-    return program, program.memory_analysis().temp_size_in_bytes
+def compiled(batch, devices, name="clip"):
+    """Value and gradient of a loss under shard_map."""
+    z = jax.ShapeDtypeStruct((batch, bits.WIDTH), jnp.float32)
+    return bits.program(name, devices).lower(jnp.float32(1), z, z).compile()
 
 
 @pytest.mark.as_users
 def test_memory_is_linear_in_the_batch():
-    few, many = (compiled(batch, 8)[1] for batch in (32768, 131072))
+    few, many = (compiled(batch, 8).memory_analysis().temp_size_in_bytes for batch in (32768, 131072))
     assert few <= 8.5 * 2**20 and many <= 34 * 2**20 and many < 4.1 * few
 
 
 @pytest.mark.as_users
 @pytest.mark.parametrize(("name", "batch"), [("clip", 512), ("nt_xent", 4096)])
 def test_all_gradients_and_the_value_are_the_same_bits_on_any_number_of_devices(name, batch):
-    numbers = np.random.default_rng(0)
-    x = numbers.normal(size=(batch, 128)).astype(np.float32)
-    y = (x + numbers.normal(size=x.shape)).astype(np.float32)
-    results = {n: jax.device_get(compiled(batch, n, name)[0](jnp.float32(10), x, y)) for n in (1, 2, 4, 8)}
+    views = bits.pair(batch, bits.VIEWS["alike"])
+    results = {n: jax.device_get(compiled(batch, n, name)(jnp.float32(10), *views)) for n in (1, 2, 4, 8)}
     for n in (2, 4, 8):
         for found, wanted in zip(jax.tree.leaves(results[n]), jax.tree.leaves(results[1]), strict=True):
             np.testing.assert_array_equal(found, wanted)
