@@ -19,7 +19,8 @@ from ml_collections import config_flags
 from ssl_jax import monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, manifest, restore
+from ssl_jax.run import checkpoint, manifest, restore
+from ssl_jax.train import experiment
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", "configs/simclr.py:digits", "Recipe.", lock_config=True)

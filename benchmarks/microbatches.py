@@ -25,7 +25,7 @@ from ssl_jax import methods
 from ssl_jax.evaluation import health
 from ssl_jax.evaluation.online_probe import OnlineProbe
 from ssl_jax.train import experiment
-from ssl_jax.train.state import first_rows
+from ssl_jax.train.state import sample_views
 
 SMALL, LARGE = 2, 32  # microbatches
 CLASSES = 10
@@ -71,7 +71,7 @@ def outputs(run, batch) -> float:
 
     def embed(params, state, batch):
         key = jax.random.key(0)
-        viewed = first_rows(run.method, key, batch, rows=len(batch["index"]))
+        viewed = sample_views(run.method, key, batch, rows=len(batch["index"]))
         return run.method.embed(params, state, viewed, key, methods.Progress(0, 1), None)[0]
 
     found = jax.eval_shape(embed, run.abstract.params, run.abstract.method, batch)

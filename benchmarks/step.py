@@ -34,7 +34,8 @@ from absl import app, flags
 from ssl_jax import methods, recipes
 from ssl_jax.evaluation import health
 from ssl_jax.evaluation.online_probe import OnlineProbe
-from ssl_jax.train import experiment, optim, startup, state, step
+from ssl_jax.run import startup
+from ssl_jax.train import experiment, optim, state, step
 
 EXAMPLES = 50_000  # of the data set that the schedules are made for
 REST = 0.05  # seconds between two turns, in which the threads of one side go to sleep

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssl_jax import command_line, workdir
 from ssl_jax.data import sources
 from ssl_jax.encoder import load_encoder
-from ssl_jax.train.processes import is_first
+from ssl_jax.run import command_line, workdir
+from ssl_jax.run.processes import is_first
 
 FLAGS = flags.FLAGS
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ssl_jax import methods, workdir
+from ssl_jax import methods
 from ssl_jax.data import pipeline
 from ssl_jax.evaluation.features import extract
+from ssl_jax.run import workdir
+from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
-from ssl_jax.train.restore import load_model
 
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 

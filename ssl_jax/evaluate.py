@@ -13,11 +13,12 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from ssl_jax import command_line, methods, workdir
+from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
 from ssl_jax.evaluation import features, protocols
-from ssl_jax.train.processes import is_first, wait_for_first
+from ssl_jax.run import command_line, workdir
+from ssl_jax.run.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
 # Batches that settle the untrained encoder's running statistics, and their size.

@@ -15,10 +15,10 @@ from ssl_jax.data.sources import Source, hold_out
 from ssl_jax.encoder import make_encoder
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.evaluation.online_probe import OnlineProbe
+from ssl_jax.run.termination import Termination
 from ssl_jax.train.experiment import Experiment
 from ssl_jax.train.state import TrainState
 from ssl_jax.train.step import views_of_step
-from ssl_jax.train.termination import Termination
 
 QUERIES, BANK = 2_000, 10_000  # the most rows that are classified, and that vote
 

@@ -13,11 +13,13 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import command_line, evaluate, monitor, workdir
+from ssl_jax import evaluate, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, startup, termination
-from ssl_jax.train.processes import is_first, wait_for_first
+from ssl_jax.run import checkpoint, command_line, loop, restore, startup, termination, workdir
+from ssl_jax.run.logs import Logs, mark_interrupted
+from ssl_jax.run.processes import is_first, wait_for_first
+from ssl_jax.train import experiment
 
 FLAGS = flags.FLAGS
 
@@ -54,7 +56,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                     Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
         run = compiled_together(run, state, batches[0])
-        with metrics.Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
+        with Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
             with termination.termination() as asked:
@@ -103,7 +105,7 @@ def main() -> int:
     except (termination.Terminated, termination.Interrupted):
         outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
         if directory is not None and is_first():
-            metrics.mark_interrupted(directory)
+            mark_interrupted(directory)
     print(f"{outcome}: {directory}" if directory else outcome)
     return 0
 

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import step
 from ssl_jax import methods
 from ssl_jax.models import resnet, vit
-from ssl_jax.train import startup, state
+from ssl_jax.run import startup
+from ssl_jax.train import state
 
 COMPARED = [name for name, case in step.CASES.items() if case.compared and case.whole]
 TIMED = ("step", "augment", "network")
@@ -105,7 +106,7 @@ def test_parameters_of_full_size_have_counterparts(name):
     config.optim.name = {"lars": "sgd"}.get(config.optim.name, config.optim.name)
     batch = step.images(config, 10)
     method = methods.build(config)
-    viewed = jax.eval_shape(lambda: state.first_rows(method, jax.random.key(0), batch))
+    viewed = jax.eval_shape(lambda: state.sample_views(method, jax.random.key(0), batch))
     params, _ = jax.eval_shape(method.init, jax.random.key(0), viewed)
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), params)
     views = [np.zeros(viewed["view_0"].shape, np.float32)] * 2

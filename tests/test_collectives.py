@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax import collectives
+from ssl_jax.train.deal import collect, deal
 
 N = 4
 X = np.random.default_rng(0).normal(size=(N, 2, 3)).astype(np.float32)  # [device, row, feature]
@@ -44,8 +45,8 @@ def test_every_collective_is_its_definition(devices):
             "index": collectives.axis_index("data"),
             "next": collectives.ppermute(x, "data"),
             "back by two": collectives.ppermute(x, "data", shift=-2),
-            "dealt": collectives.deal({"x": x}, "data", blocks=2)["x"],
-            "collected": collectives.collect(collectives.deal(x, "data", blocks=2), "data", blocks=2),
+            "dealt": deal({"x": x}, "data", blocks=2)["x"],
+            "collected": collect(deal(x, "data", blocks=2), "data", blocks=2),
             "size": collectives.axis_size("data") * jnp.ones(()),
         }
 
@@ -77,5 +78,5 @@ def test_without_an_axis_everything_is_the_answer_of_one_device():
     assert collectives.psum(tree, None) is tree
     assert collectives.pmean(tree, None) is tree
     assert collectives.ppermute(tree, None, shift=3) is tree
-    assert collectives.deal(tree, None, blocks=2) is collectives.collect(tree, None, blocks=2) is tree
+    assert deal(tree, None, blocks=2) is collect(tree, None, blocks=2) is tree
     assert collectives.axis_index(None) == 0 and collectives.axis_size(None) == 1

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ssl_jax.methods import api
-
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {
     str(path.relative_to(ROOT)): path.read_text()
@@ -17,18 +15,19 @@ SOURCES = {
 
 LAYERS = {  # a folder of ssl_jax, or one module in it: what it may import besides itself; anything else is a command
     "collectives": set(),
-    "losses": {"collectives"},
-    "models": {"collectives"},
-    "augment": set(),
-    "methods": {"collectives", "losses", "models", "augment"},
+    "losses": {"collectives", "dtypes"},
+    "models": {"collectives", "dtypes"},
+    "augment": {"dtypes"},
+    "methods": {"collectives", "dtypes", "losses", "models", "augment"},
     "data": set(),
-    "train": {"collectives", "methods"},
-    "train.loop": {"collectives", "methods", "evaluation"},
-    "evaluation": {"collectives", "methods"},
+    "dtypes": set(),
+    "train": {"collectives", "dtypes", "methods", "defaults"},
+    "run": {"collectives", "dtypes", "methods", "train", "evaluation", "defaults", "recipes"},
+    "evaluation": {"collectives", "dtypes", "methods"},
     "visual": {"collectives", "methods", "evaluation"},
+    "defaults": set(),
 }
 CONTRACT = {"methods", "methods.api"}  # all that is known of methods outside of their folder
-SHARED = CONTRACT | {f"methods.{name}" for name in api.SHARED_FILES}  # all that a method knows of its folder
 JAX = {"jax", "flax", "optax", "numpy"}
 PORTABLE = {  # what runs wherever jax, flax and optax are: the packages that it may import
     "collectives": {"jax"},
@@ -77,19 +76,20 @@ def rule(name: str, rules: dict):
 def may_import(name: str, other: str) -> bool:
     """Whether a module of ssl_jax may import another; both without the leading `ssl_jax.`."""
     layer, other_layer = name.split(".")[0], other.split(".")[0]
-    if other_layer == "methods" and other not in (SHARED if layer == "methods" else CONTRACT):
-        return False
+    if other_layer == "methods" and other not in CONTRACT:
+        return layer == "methods" and other.startswith("methods.parts")
     return layer not in LAYERS or other_layer in {layer, *rule(name, LAYERS)}
 
 
 def violations(path: str, source: str) -> list[str]:
     """One line for each import that a file may not have."""
     name, found = module_name(path).removeprefix("ssl_jax."), []
-    packages = {"ml_collections"} if path.startswith("configs/") else rule(name, PORTABLE)
+    packages = {"ml_collections"} if path.startswith("configs/") or name == "defaults" else rule(name, PORTABLE)
     for other in sorted(imported(path, source)):
         package = other.split(".")[0]
         if package == "ssl_jax":
-            allowed = not path.startswith("configs/") and may_import(name, other.removeprefix("ssl_jax."))
+            is_config, inner = path.startswith("configs/"), other.removeprefix("ssl_jax.")
+            allowed = inner == "defaults" if is_config else may_import(name, inner)
         else:
             allowed = package != "configs" and (
                 packages is None or package in packages or package in sys.stdlib_module_names
@@ -151,17 +151,20 @@ def test_portable_modules_load_jax_flax_and_optax_alone(monkeypatch):
         ("ssl_jax/train/new.py", "from ssl_jax.methods import load\nimport orbax.checkpoint", None),
         ("ssl_jax/train/new.py", "import ssl_jax.methods.simclr", "ssl_jax.methods.simclr"),
         ("ssl_jax/train/new.py", "from ssl_jax.evaluation import knn", "ssl_jax.evaluation.knn"),
-        ("ssl_jax/train/loop.py", "from ssl_jax.evaluation import knn", None),
+        ("ssl_jax/train/new.py", "from ssl_jax.run import loop", "ssl_jax.run.loop"),
+        ("ssl_jax/run/loop.py", "from ssl_jax.evaluation import knn", None),
         ("ssl_jax/train/step.py", "import orbax.checkpoint", "orbax.checkpoint"),
         ("ssl_jax/evaluation/new.py", "from ssl_jax.methods import api", None),
-        ("ssl_jax/evaluation/new.py", "from ssl_jax.train import loop", "ssl_jax.train.loop"),
+        ("ssl_jax/evaluation/new.py", "from ssl_jax.run import loop", "ssl_jax.run.loop"),
         ("ssl_jax/data/new.py", "from ssl_jax import pretrain", "ssl_jax.pretrain"),
         ("ssl_jax/pretrain.py", "from ssl_jax import data, evaluation, methods, train", None),
         ("ssl_jax/pretrain.py", "from ssl_jax.methods.simclr import build", "ssl_jax.methods.simclr"),
         ("ssl_jax/pretrain.py", "import configs.simclr", "configs.simclr"),
         ("benchmarks/new.py", "from configs import simclr", "configs.simclr"),
         ("configs/new.py", "import math\nfrom ml_collections import ConfigDict", None),
+        ("configs/new.py", "from ssl_jax import defaults", None),
         ("configs/new.py", "import ssl_jax", "ssl_jax"),
+        ("configs/new.py", "from ssl_jax import methods", "ssl_jax.methods"),
         ("configs/new.py", "import numpy as np", "numpy"),
     ],
 )

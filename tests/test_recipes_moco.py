@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from ssl_jax.augment import presets, recipes
-from ssl_jax.methods import networks
+from ssl_jax.augment import presets, views
+from ssl_jax.methods.parts import networks
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment, optim
 
@@ -124,7 +124,7 @@ def test_views_are_the_presets(method, recipe):
     second = augment.pop("second", {})
     assert augment.pop("name") == ("moco_v3" if method == "moco_v3" else recipe[:2].replace("v", "moco_v"))
     defaults = {
-        name: parameter.default for name, parameter in inspect.signature(recipes.view).parameters.items()
+        name: parameter.default for name, parameter in inspect.signature(views.view).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }  # fmt: skip
     for preset, own in zip(PRESETS[method, recipe], (augment, augment | second), strict=True):

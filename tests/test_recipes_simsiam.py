@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from ssl_jax.augment import presets, recipes
+from ssl_jax.augment import presets, views
 from ssl_jax.recipes import CONFIGS, config_module
 from tests.test_recipes_byol import assert_holds, plain
 
@@ -56,7 +56,7 @@ def test_every_paper_recipe_is_in_the_table():
 def test_views_are_those_of_moco_v2(recipe):
     """main_simsiam.py has the augmentation of MoCo v2, which is tested against the official code."""
     augment = config_module(CONFIGS / "simsiam.py").get_config(recipe).augment
-    parameters = inspect.signature(recipes.view).parameters.values()
+    parameters = inspect.signature(views.view).parameters.values()
     defaults = {item.name: item.default for item in parameters if item.default is not inspect.Parameter.empty}
     held = defaults | plain(augment)
     changed = {"blur_probability", "mean", "std"} if recipe == "cifar10_r18" else set()

@@ -12,7 +12,7 @@ there. The official code applies Pillow's operations to bytes; two of them have 
 The official code flips last, here the flip is part of the crop: no operation between them knows left from right.
 """
 
-from ssl_jax.augment.recipes import view
+from ssl_jax.augment.views import view
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -1,6 +1,6 @@
 """Contrastive losses of the global batch, exact across devices: every device passes its own rows `[b, D]` of it.
 
-Negatives come from all devices and gradient flows to them, in memory linear in b (`tiles.py`, `log_sums.py`). The mean
+Negatives come from all devices and gradient flows to them, in memory linear in b (`ring.py`, `log_sums.py`). The mean
 over the axis of the returned values is the global loss: differentiate the value as it is and average the gradients once
 with `lax.pmean`.
 """
@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax.losses import embeddings, tiles
-from ssl_jax.losses.negatives import cosines, form_of, in_one_dtype, normalisers, side, times
+from ssl_jax.losses import embeddings
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.pairs import cosines, form_of, in_one_dtype, normalisers, side, times
 
 
 def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -51,7 +52,7 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
     for view in views[1:]:
         check(z_a, view, ("z_a", "z_b" if view is z_b else "another view"), temperature, block_size, weights, reduction)
     views = in_one_dtype(*views)
-    batch = tiles.cut(len(z_a), axis_name, block_size, views=len(views))
+    batch = ring.cut(len(z_a), axis_name, block_size, views=len(views))
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, views, 1 / temperature, scale, weights)
     anchors = []
@@ -99,7 +100,7 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     """
     check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
     query, key = in_one_dtype(query, key)
-    batch = tiles.cut(len(query), axis_name, block_size)
+    batch = ring.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     form = form_of(1 / temperature, batch)
     rows, columns = side(batch, [query], weights, scale=scale), side(batch, [key], weights)
@@ -142,7 +143,7 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
     """
     check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
     image, text = in_one_dtype(image, text)
-    batch = tiles.cut(len(image), axis_name, block_size)
+    batch = ring.cut(len(image), axis_name, block_size)
     scale = batch.spread(logit_scale)
     form = form_of(logit_scale, batch, columns=True)
     rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
@@ -194,10 +195,10 @@ def queue_info_nce(
             "K > 0 and the D of the queries: pass one earlier key a row."
         )
     query, key, queue = in_one_dtype(query, key, queue)
-    batch = tiles.cut(len(query), axis_name, block_size)
+    batch = ring.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     form = form_of(1 / temperature, batch, constant=True)
-    batch, held = tiles.cut_queue(batch, len(queue), block_size)
+    batch, held = ring.cut_queue(batch, len(queue), block_size)
     nobody = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
     rows, columns = side(batch, [query], scale=scale), side(held, [lax.stop_gradient(queue)], labels=nobody)
     positives = scale * batch.split(cosines(query, key))
@@ -205,7 +206,7 @@ def queue_info_nce(
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 
-def among_views(batch: tiles.Tiles, views, bound, scale, weights):
+def among_views(batch: ring.Tiles, views, bound, scale, weights):
     """`log sum_k w_k exp(s_ik)` over all views of other examples, for every view of every example: `[V, t, size]`."""
     columns = side(batch, views, weights)
     negatives, _ = normalisers(form_of(bound, batch, symmetric=True), batch, times(columns, scale), columns, bound)

@@ -4,9 +4,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, pmean
-from ssl_jax.losses import embeddings, tiles
+from ssl_jax.losses import embeddings
 from ssl_jax.losses.contrastive import among_views, check
-from ssl_jax.losses.negatives import cosines, in_one_dtype
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype
 
 
 def dcl(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -84,7 +85,7 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
 
 def _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights):
     z_a, z_b = in_one_dtype(z_a, z_b)
-    batch = tiles.cut(len(z_a), axis_name, block_size, views=2)
+    batch = ring.cut(len(z_a), axis_name, block_size, views=2)
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, (z_a, z_b), 1 / temperature, scale, weights).mean(axis=0)
     cosine = batch.split(cosines(z_a, z_b))

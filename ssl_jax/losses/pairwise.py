@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses import tiles
 from ssl_jax.losses.contrastive import check
-from ssl_jax.losses.logits import Form, contract, course, parts_of, pull_back, scaled_products
-from ssl_jax.losses.negatives import cosines, in_one_dtype, side
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.logits import Form, contract, course, parts_of, pull_back, scaled_products
+from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, side
 
 
 def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -45,7 +45,7 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
     """
     check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
     image, text = in_one_dtype(image, text)
-    batch = tiles.cut(len(image), axis_name, block_size)._replace(gathered=False)
+    batch = ring.cut(len(image), axis_name, block_size)._replace(gathered=False)
     scale, bias = batch.spread(logit_scale), batch.spread(logit_bias)
     rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
     negatives = _softplus_sums(Form(axis_name=axis_name), rows, columns, bias.astype(rows.scale.dtype))
@@ -66,7 +66,7 @@ def _forward(form, rows, columns, bias):
         values = jnp.where(row.label[:, None] != column.label[None], values, 0)
         return row_sum + contract("ij,j->i", values, column.weight), column_sum
 
-    sums, _ = tiles.sweep(
+    sums, _ = ring.sweep(
         meet, (rows, bias), jnp.zeros_like(bias), columns, (), **course(form, columns), parts=parts_of(rows, columns)
     )
     return sums, (rows, columns, bias)

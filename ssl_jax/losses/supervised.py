@@ -5,10 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses import embeddings, tiles
-from ssl_jax.losses.log_sums import either, log, merge, nothing, one_exponential, shares, tally
-from ssl_jax.losses.logits import Form, contract, counts_twice, course, parts_of, pull_back, scaled_products
-from ssl_jax.losses.negatives import examples, form_of, in_one_dtype, side, times
+from ssl_jax.losses import embeddings
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.log_sums import either, log, merge, nothing, one_exponential, shares, tally
+from ssl_jax.losses.tiled.logits import Form, contract, counts_twice, course, parts_of, pull_back, scaled_products
+from ssl_jax.losses.tiled.pairs import examples, form_of, in_one_dtype, side, times
 
 
 def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -53,7 +54,7 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
             f"labels is {jnp.result_type(labels)} {jnp.shape(labels)}, but {len(z)} rows need integers ({len(z)},): "
             "pass the class of each row."
         )
-    batch = tiles.cut(len(z), axis_name, block_size)._replace(gathered=False)
+    batch = ring.cut(len(z), axis_name, block_size)._replace(gathered=False)
     z, labels = *in_one_dtype(z), jnp.asarray(labels)
     labels = batch.split(labels.astype(jnp.promote_types(labels.dtype, jnp.int32)), fill=-1)
     columns = side(batch, [z], weights, labels=labels)
@@ -100,7 +101,7 @@ def _forward(form, rows, columns, index, bound):
 
     zeros = jnp.zeros_like(rows.scale)
     start = nothing(one, rows), nothing(one, rows), zeros, zeros
-    a, b = tiles.sweep(
+    a, b = ring.sweep(
         meet, (rows, index), start, (columns, index), start, **course(form, columns), parts=parts_of(rows, columns)
     )
     negative, positive, total, count = merge(a[0], b[0]), merge(a[1], b[1]), a[2] + b[2], a[3] + b[3]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 PyTree = Any
-SHARED_FILES = ("__init__", "api", "momentum", "networks", "parts")
+NO_METHOD = ("__init__", "api")
 
 
 class Progress(NamedTuple):
@@ -94,7 +94,7 @@ class Method:
 
 def names() -> list[str]:
     """The methods there are: the files of this folder."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED_FILES)
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_METHOD)
 
 
 def load(name: str):

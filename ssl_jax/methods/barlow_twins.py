@@ -7,8 +7,8 @@ facebookresearch/barlowtwins at 8e8d284, main.py.
 """
 
 from ssl_jax import losses
-from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.methods.parts import image, networks
 
 
 def build(config) -> Method:
@@ -29,8 +29,8 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
     )

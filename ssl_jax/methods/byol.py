@@ -10,8 +10,9 @@ import jax
 from jax import lax
 
 from ssl_jax import losses
-from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.methods.parts import image, networks, teacher
+from ssl_jax.methods.parts.precision import wide_dtype
 
 FOLLOWED = ("encoder", "projector")  # by the target; the predictor has none
 
@@ -26,15 +27,15 @@ def build(config) -> Method:
         raise ValueError(f"config.method.target_init is {config.method.target_init!r}; expected 'copy' or 'own'")
     heads = ("projector", "predictor") if config.method.predictor else ("projector",)
     make = networks.make_networks(config, *heads)
-    after_update, signals = momentum.build(config, ahead=0)
+    after_update, signals = teacher.build(config, ahead=0)
     own_target, loss_scale = config.method.target_init == "own", config.method.loss_scale
-    dtype = parts.wide_dtype(config)
+    dtype = wide_dtype(config)
 
     def init(key, batch):
         key, target_key = jax.random.split(key)
         params, stats = networks.init(make(), key, batch["view_0"])
         target = networks.init(make(), target_key, batch["view_0"])[0] if own_target else params
-        return params, {"batch_stats": stats, **momentum.begin(target, stats, FOLLOWED, dtype)}
+        return params, {"batch_stats": stats, **teacher.begin(target, stats, FOLLOWED, dtype)}
 
     def embed(params, state, batch, key, progress, axis_name):
         online, index = make(axis_name), batch["index"]
@@ -59,11 +60,11 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         after_update=after_update,
-        adopt=momentum.adopt,
+        adopt=teacher.adopt,
         signals=signals,
     )

@@ -17,8 +17,9 @@ from jax.scipy.special import entr
 from ssl_jax import losses
 from ssl_jax.losses.distillation import teacher_targets
 from ssl_jax.losses.embeddings import normalise
-from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
+from ssl_jax.methods.parts import image, networks, teacher
+from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 from ssl_jax.models.heads import WeightNormDense
 from ssl_jax.models.norm import contiguous_groups
 
@@ -35,9 +36,9 @@ def build(config) -> Method:
     group "last_layer", which `config.optim.groups.last_layer.frozen_steps` holds still at first.
     """
     make, last = networks.make_networks(config, "projector"), config.model.last_layer
-    last_layer = WeightNormDense(last.output_dim, last.learn_gain, parts.compute_dtype(config))
-    after_update, teacher_signals = momentum.build(config, ahead=0)
-    method, dtype, norm_groups = config.method, parts.wide_dtype(config), networks.norm_groups(config)
+    last_layer = WeightNormDense(last.output_dim, last.learn_gain, compute_dtype(config))
+    after_update, teacher_signals = teacher.build(config, ahead=0)
+    method, dtype, norm_groups = config.method, wide_dtype(config), networks.norm_groups(config)
     student_temperature, centring, centre_momentum = method.student_temperature, method.centre, method.centre_momentum
     final, warmup = method.teacher_temperature, method.warmup_teacher_temperature
     warmup_epochs = method.warmup_teacher_temperature_epochs
@@ -49,7 +50,7 @@ def build(config) -> Method:
     def init(key, batch):
         params, stats = networks.init(make() | {"last_layer": last_layer}, key, batch["view_0"])
         centre = jnp.zeros(last_layer.output_dim, dtype)
-        return params, {"batch_stats": stats, "centre": centre, **momentum.begin(params, stats, FOLLOWED, dtype)}
+        return params, {"batch_stats": stats, "centre": centre, **teacher.begin(params, stats, FOLLOWED, dtype)}
 
     def embed(params, state, batch, key, progress, axis_name):
         student = make(axis_name)
@@ -97,19 +98,19 @@ def build(config) -> Method:
         names = matrices_and_vectors(params)
         return names | {"last_layer": jax.tree.map(lambda name: "last_layer", names["last_layer"])}
 
-    student_or_teacher = networks.encode(make, parts.image_inputs(config))
+    student_or_teacher = networks.encode(make, image.image_inputs(config))
 
     def encode(params, state, inputs, layer=None):
         return student_or_teacher(state["teacher"], {"batch_stats": state["teacher_stats"]}, inputs, layer)
 
     return Method(
         init=init,
-        views=parts.multi_crop(config),
+        views=image.multi_crop(config),
         embed=embed,
         objective=objective,
         encode=encode,
         after_update=after_update,
-        adopt=momentum.adopt,
+        adopt=teacher.adopt,
         signals=signals,
         groups=groups,
     )

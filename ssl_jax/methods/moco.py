@@ -15,8 +15,9 @@ from jax import lax
 
 from ssl_jax import collectives, losses
 from ssl_jax.losses.embeddings import normalise
-from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.methods.parts import image, networks, teacher
+from ssl_jax.methods.parts.precision import wide_dtype
 from ssl_jax.models.norm import shuffled_groups
 
 
@@ -30,11 +31,11 @@ def build(config) -> Method:
       ValueError: the queue does not hold a whole number of batches, or microbatches of shuffled groups.
     """
     make = networks.make_networks(config, "projector")
-    after_update, teacher_signals = momentum.build(config)
+    after_update, teacher_signals = teacher.build(config)
     method, batch_size = config.method, config.train.batch_size
     temperature, symmetric, block_size = method.temperature, method.symmetric, method.block_size
     queue_size, groups, shuffle = method.queue_size, networks.norm_groups(config), method.shuffle_norm
-    dtype = parts.wide_dtype(config)
+    dtype = wide_dtype(config)
     keys_a_step = batch_size * (2 if symmetric else 1)
     if queue_size < keys_a_step or queue_size % keys_a_step:
         nearest = max(1, round(queue_size / keys_a_step)) * keys_a_step
@@ -55,7 +56,7 @@ def build(config) -> Method:
         queue = jax.random.normal(queue_key, (queue_size, config.model.projector.output_dim), dtype)
         return params, {
             "batch_stats": stats,
-            **momentum.begin(params, stats, params, dtype),
+            **teacher.begin(params, stats, params, dtype),
             "queue": normalise(queue),
             "queue_step": jnp.full(queue_size, -1, jnp.int32),  # when each key came in; -1: random, from the start
             "queue_pointer": jnp.zeros((), jnp.int32),
@@ -128,12 +129,12 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         after_update=after_update,
-        adopt=momentum.adopt,
+        adopt=teacher.adopt,
         signals=signals,
         recall=recall,
         recall_step=lambda state: state["queue_step"][state["queue_pointer"]],

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives, losses
-from ssl_jax.methods import momentum, networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
+from ssl_jax.methods.parts import image, networks, teacher
+from ssl_jax.methods.parts.precision import wide_dtype
 
 FOLLOWED = ("encoder", "projector")  # by the momentum encoder; the predictor has no teacher
 
@@ -25,13 +26,13 @@ def build(config) -> Method:
     the parameter group "patch_projection", to be frozen by `config.optim.groups.patch_projection.frozen_steps = -1`.
     """
     make = networks.make_networks(config, "projector", "predictor")
-    after_update, signals = momentum.build(config)
+    after_update, signals = teacher.build(config)
     temperature, block_size = config.method.temperature, config.method.block_size
-    dtype = parts.wide_dtype(config)
+    dtype = wide_dtype(config)
 
     def init(key, batch):
         params, stats = networks.init(make(), key, batch["view_0"])
-        return params, {"batch_stats": stats, **momentum.begin(params, stats, FOLLOWED, dtype)}
+        return params, {"batch_stats": stats, **teacher.begin(params, stats, FOLLOWED, dtype)}
 
     def embed(params, state, batch, key, progress, axis_name):
         online, index = make(axis_name), batch["index"]
@@ -67,12 +68,12 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         after_update=after_update,
-        adopt=momentum.adopt,
+        adopt=teacher.adopt,
         signals=signals,
         groups=groups,
         negatives=lambda batch_size: batch_size - 1,

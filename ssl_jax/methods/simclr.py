@@ -10,8 +10,8 @@ import math
 import jax.numpy as jnp
 
 from ssl_jax import collectives, losses
-from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.methods.parts import image, networks
 from ssl_jax.models.norm import contiguous_groups
 
 
@@ -47,9 +47,9 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         negatives=lambda batch_size: 2 * (batch_size - 1),
     )

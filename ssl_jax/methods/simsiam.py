@@ -10,8 +10,8 @@ import jax
 from jax import lax
 
 from ssl_jax import losses
-from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
+from ssl_jax.methods.parts import image, networks
 
 
 def build(config) -> Method:
@@ -52,9 +52,9 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         groups=groups,
     )

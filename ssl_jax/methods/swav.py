@@ -14,8 +14,9 @@ from jax import lax
 
 from ssl_jax import collectives, losses
 from ssl_jax.losses.embeddings import normalise
-from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method, matrices_and_vectors
+from ssl_jax.methods.parts import image, networks
+from ssl_jax.methods.parts.precision import wide_dtype
 from ssl_jax.models.norm import contiguous_groups
 
 ASSIGNED = 2  # crops that give targets: the large ones
@@ -36,7 +37,7 @@ def build(config) -> Method:
     method, batch_size, norm_groups = config.method, config.train.batch_size, networks.norm_groups(config)
     temperature, epsilon, iterations = method.temperature, method.epsilon, method.iterations
     count, queue_size, queue_start = method.prototypes, method.queue_size, method.queue_start_epoch
-    width, dtype = config.model.projector.output_dim, parts.wide_dtype(config)
+    width, dtype = config.model.projector.output_dim, wide_dtype(config)
     if count < 2:
         raise ValueError(f"config.method.prototypes is {count}; expected at least 2, such as 3000 for ImageNet")
     if queue_size % batch_size:
@@ -101,10 +102,10 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.multi_crop(config),
+        views=image.multi_crop(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
         after_update=after_update,
         groups=groups,
     )

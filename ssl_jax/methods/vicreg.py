@@ -7,8 +7,8 @@ predictor, and the embeddings are not normalised. Official code: facebookresearc
 """
 
 from ssl_jax import losses
-from ssl_jax.methods import networks, parts
 from ssl_jax.methods.api import Method
+from ssl_jax.methods.parts import image, networks
 
 
 def build(config) -> Method:
@@ -27,8 +27,8 @@ def build(config) -> Method:
 
     return Method(
         init=init,
-        views=parts.two_views(config),
+        views=image.two_views(config),
         embed=embed,
         objective=objective,
-        encode=networks.encode(make, parts.image_inputs(config)),
+        encode=networks.encode(make, image.image_inputs(config)),
     )

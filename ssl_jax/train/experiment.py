@@ -7,7 +7,7 @@ import jax
 import ml_collections
 
 from ssl_jax import methods
-from ssl_jax.train import microbatches, optim, parallel, state, step
+from ssl_jax.train import microbatches, nonfinite, optim, parallel, state, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Experiment:
     @property
     def leaf_names(self) -> list[str]:
         """Names for the `nonfinite` metric."""
-        return step.leaf_names(self.abstract.params)
+        return nonfinite.leaf_names(self.abstract.params)
 
 
 def run_length(train, examples: int) -> int:
@@ -69,7 +69,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
 
     shapes = {name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in batch.items()}
     init_key = jax.random.key(0)
-    viewed = jax.eval_shape(lambda rows: state.first_rows(method, init_key, rows), shapes)
+    viewed = jax.eval_shape(lambda rows: state.sample_views(method, init_key, rows), shapes)
     params, method_state = jax.eval_shape(method.init, init_key, viewed)
     optimizer, learning_rate = optim.build(
         config.optim, params, method.groups(params),
@@ -80,14 +80,14 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
         rows = {name: jax.numpy.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         return state.create(method, optimizer, probe, config.seed, rows, config.train.batch_size)
 
-    differentiate = step.at_once
+    gradient_fn = step.gradient_of_batch
     if config.train.get("microbatches", 1) != 1:
-        differentiate = microbatches.make(config, blocks or where.size, params, method_state, viewed)
+        gradient_fn = microbatches.make(config, blocks or where.size, params, method_state, viewed)
     per_device = step.make_step(
         method, optimizer, learning_rate,
         steps=steps, steps_per_epoch=steps_per_epoch, probe=probe,
         signals=signals, signals_every=max(1, config.train.log_every),
-        skip_nonfinite=config.train.on_nonfinite == "skip", differentiate=differentiate,
+        skip_nonfinite=config.train.on_nonfinite == "skip", gradient_fn=gradient_fn,
     )  # fmt: skip
     return Experiment(
         config=config,

@@ -17,12 +17,13 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssl_jax import collectives, methods
+from ssl_jax import methods
+from ssl_jax.train.deal import collect, deal
 from ssl_jax.train.step import views_of_step
 
 
 def make(config, shards: int, params, state, viewed) -> Callable:
-    """What `make_step` takes as `differentiate`: `at_once` of `train/step.py`, in `config.train.microbatches`.
+    """What `make_step` takes as `gradient_fn`: `gradient_of_batch` of `train/step.py`, in `config.train.microbatches`.
 
     Args:
       config: the whole config.
@@ -51,9 +52,9 @@ def make(config, shards: int, params, state, viewed) -> Callable:
         part.model.norm_groups = max(1, groups // count)
     embed = methods.build(part).embed  # of a batch as large as a microbatch, with the groups that it holds
 
-    def differentiate(method, state, batch, progress, axis_name):
+    def gradient_fn(method, state, batch, progress, axis_name):
         params = state.params
-        rows = _split(collectives.deal(batch, axis_name, count), count)
+        rows = _split(deal(batch, axis_name, count), count)
 
         def embed_rows(params, rows):
             key, viewed = views_of_step(method, state.key, state.step, rows)
@@ -76,15 +77,15 @@ def make(config, shards: int, params, state, viewed) -> Callable:
             return jax.tree.map(jnp.add, gradients, *pull(cotangents)), None
 
         method_state, outputs = jax.lax.scan(encode, state.method, rows)
-        outputs = collectives.collect(_merge(outputs), axis_name, count)
+        outputs = collect(_merge(outputs), axis_name, count)
         # Outputs that are whole numbers have no gradient.
         differentiated = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True, allow_int=True)
         found, (gradients, cotangents) = differentiated(params, outputs, method_state)
-        cotangents = _split(collectives.deal(_floats(cotangents), axis_name, count), count)
+        cotangents = _split(deal(_floats(cotangents), axis_name, count), count)
         gradients, _ = jax.lax.scan(encode_again, gradients, (rows, cotangents))
         return found, gradients
 
-    return differentiate
+    return gradient_fn
 
 
 def _has_batch_statistics(method, batch_size: int, params, state, viewed) -> bool:

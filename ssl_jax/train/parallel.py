@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssl_jax.train.strict import Lockstep
+from ssl_jax.train.strict.lockstep import StrictStep
 
 AXIS = "data"
 MODES = ("shard_map", "pmap")
@@ -52,7 +52,7 @@ class Parallel:
         On one device nothing is wrapped: `axis_name` is None and no collective exists.
         """
         if self.blocks:
-            return Lockstep(step, self.mesh, AXIS, self.blocks)
+            return StrictStep(step, self.mesh, AXIS, self.blocks)
         if self.size == 1:
             return jax.jit(partial(step, axis_name=None), donate_argnums=0)
         per_device = partial(step, axis_name=AXIS)

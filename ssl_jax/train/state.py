@@ -32,7 +32,7 @@ class TrainState:
     key: jax.Array
 
 
-def first_rows(method, key, batch, rows: int = 2):
+def sample_views(method, key, batch, rows: int = 2):
     """A few rows of `batch` after `method.views`: what `method.init` and shape inference need."""
     few = {name: jnp.asarray(value[:rows]) for name, value in batch.items()}
     return jax.vmap(method.views)(jax.random.split(key, rows), few)
@@ -53,7 +53,7 @@ def create(method, optimizer, probe, seed: int, batch, batch_size: int) -> Train
       A `TrainState`; call it under `jax.jit`, or `jax.eval_shape` for shapes alone.
     """
     init_key, key = jax.random.split(jax.random.key(seed))
-    viewed = first_rows(method, init_key, batch)
+    viewed = sample_views(method, init_key, batch)
     params, state = method.init(init_key, viewed)
     probe_state = {}
     if probe is not None:

@@ -13,9 +13,8 @@ import optax
 
 from ssl_jax import collectives
 from ssl_jax.methods.api import Method, Progress
+from ssl_jax.train.nonfinite import advance_counts, first_nonfinite
 from ssl_jax.train.state import TrainState
-
-CLOCKS = (optax.ScaleByScheduleState, optax.ConditionallyMaskState)
 
 
 def make_step(
@@ -29,7 +28,7 @@ def make_step(
     signals: Callable | None = None,
     signals_every: int = 1,
     skip_nonfinite: bool = False,
-    differentiate: Callable | None = None,
+    gradient_fn: Callable | None = None,
 ) -> Callable:
     """The per-device step `(state, batch, axis_name) -> state, metrics`.
 
@@ -44,19 +43,19 @@ def make_step(
       signals_every: signals are computed at every step whose count, from 1, is divisible by it (nan elsewhere).
       skip_nonfinite: where the loss or a gradient is not finite, keep the state; only the step and the clocks of
         schedules go on.
-      differentiate: what is done instead of `at_once`, such as the same in microbatches, see `microbatches.py`.
+      gradient_fn: what is done instead of `gradient_of_batch`, such as the same in microbatches, see `microbatches.py`.
 
     Returns:
       The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
-      equal on every device: float scalars, and `nonfinite` int32: the position in `leaf_names(params)` of the first
-      value that is not finite, -1 if all are.
+      equal on every device: float scalars, and `nonfinite` int32: the position in `nonfinite.leaf_names(params)` of the
+      first value that is not finite, -1 if all are.
     """
 
-    differentiate = differentiate or at_once
+    gradient_fn = gradient_fn or gradient_of_batch
 
     def step(state: TrainState, batch, axis_name=None):
         progress = Progress(state.step, steps, steps_per_epoch)
-        (loss, (method_state, outputs, metrics)), gradients = differentiate(method, state, batch, progress, axis_name)
+        (loss, (method_state, outputs, metrics)), gradients = gradient_fn(method, state, batch, progress, axis_name)
         # The one gradient rule: local losses average to the global loss, so their gradients average to its gradient.
         gradients = collectives.pmean(gradients, axis_name)
         metrics = collectives.pmean({"loss": loss, **metrics}, axis_name)
@@ -84,14 +83,14 @@ def make_step(
             metrics |= collectives.pmean(own, axis_name)
         new = state.replace(params=params, method=method_state, optimizer=optimizer_state, probe=probe_state)
         if skip_nonfinite:
-            kept = state.replace(optimizer=clocks_go_on(state.optimizer, optimizer_state))
+            kept = state.replace(optimizer=advance_counts(state.optimizer, optimizer_state))
             new = jax.tree.map(lambda new, kept: jnp.where(nonfinite < 0, new, kept), new, kept)
         return new.replace(step=state.step + 1), metrics
 
     return step
 
 
-def at_once(method: Method, state: TrainState, batch, progress: Progress, axis_name):
+def gradient_of_batch(method: Method, state: TrainState, batch, progress: Progress, axis_name):
     """`(local loss, (method state, outputs, metrics)), local gradients` of this device's rows, encoded all at once."""
     key, viewed = views_of_step(method, state.key, state.step, batch)
 
@@ -118,32 +117,3 @@ def every(interval: int, step, function: Callable, *arguments):
     shapes = jax.eval_shape(function, *arguments)
     absent = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), shapes)
     return jax.lax.cond(step % interval == 0, function, lambda *_: absent, *arguments)
-
-
-def clocks_go_on(old, new):
-    """The optimizer state `old` with the step counts of schedules and freezes from `new`; those of moments stay."""
-    is_clock = lambda node: isinstance(node, CLOCKS)  # noqa: E731
-
-    def gone_on(old, new):
-        if isinstance(new, optax.ConditionallyMaskState):  # holds the state of what it freezes
-            return new._replace(inner_state=clocks_go_on(old.inner_state, new.inner_state))
-        return new if is_clock(new) else old
-
-    return jax.tree.map(gone_on, old, new, is_leaf=is_clock)
-
-
-def first_nonfinite(loss, gradients):
-    """Global gradient norm, and the position of the first non-finite value among (loss, *gradient leaves), or -1.
-
-    A leaf counts as non-finite when its squared norm is, so that one pass over the gradients serves both.
-    """
-    leaves = [leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in jax.tree.leaves(gradients)]
-    squares = jnp.stack([jnp.sum(jnp.square(leaf)) for leaf in leaves])
-    bad = ~jnp.isfinite(jnp.concatenate([loss[None].astype(squares.dtype), squares]))
-    return jnp.sqrt(squares.sum()), jnp.where(bad.any(), jnp.argmax(bad), -1).astype(jnp.int32)
-
-
-def leaf_names(params) -> list[str]:
-    """What `nonfinite` counts through: "loss", then the path of every parameter leaf."""
-    paths = [path for path, _ in jax.tree.leaves_with_path(params)]
-    return ["loss", *(jax.tree_util.keystr(path, simple=True, separator="/") for path in paths)]

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_image
 
 from ssl_jax.augment import presets
 from ssl_jax.augment.presets import MOCO_V1, MOCO_V2, MOCO_V3, MOCO_V3_VIT, moco_v1, moco_v2, moco_v3
-from ssl_jax.augment.recipes import view
+from ssl_jax.augment.views import view
 
 PHOTO = load_sample_image("china.jpg")[100:148, 200:264]
 DRAWS = 4000

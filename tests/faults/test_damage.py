@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_jax.train import restore
+from ssl_jax.run import restore
 from tests.faults.conftest import leaves, same
 
 KINDS = ("flip", "truncate", "delete")

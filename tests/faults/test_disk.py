@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ssl_jax.train import restore
+from ssl_jax.run import restore
 from tests.faults.conftest import leaves, rows
 
 

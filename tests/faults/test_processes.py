@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_jax.train import restore
+from ssl_jax.run import restore
 from tests.faults.conftest import leaves, rows, same, two_processes
 
 STEPS, MIDDLE = 8, 4

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks import bits
 from ssl_jax.collectives import axis_size, pmean
-from ssl_jax.losses import clip, info_nce, logits, nt_xent, queue_info_nce, sigmoid, sup_con, tiles
-from ssl_jax.losses.logits import Form, Side, counts_twice
+from ssl_jax.losses import clip, info_nce, nt_xent, queue_info_nce, sigmoid, sup_con
+from ssl_jax.losses.tiled import logits, ring
+from ssl_jax.losses.tiled.logits import Form, Side, counts_twice
 from tests.losses.references import LOSSES, evaluate, unit
 
 
@@ -31,7 +32,7 @@ def test_every_tile_meets_every_other_once(devices, held, symmetric, x64):
             return row_sum + column, column_sum + (row * twice(offset) if symmetric else row)
 
         offsets = total // 2 + 1 if symmetric else total
-        rows, columns = tiles.sweep(
+        rows, columns = ring.sweep(
             meet, own, jnp.zeros(held), own, jnp.zeros(held), offsets=offsets, axis_name=axis_name
         )
         return own, (rows + columns,) if symmetric else (rows, columns)
@@ -112,7 +113,7 @@ def on_axis(name):
 @pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
 def test_large_tiles_are_met_in_parts(name, on_cpu, monkeypatch, x64):
     """The same gradients, and no whole tile of them; on a CPU no whole tile of logits either."""
-    monkeypatch.setattr(tiles, "on_cpu", lambda: on_cpu)
+    monkeypatch.setattr(ring, "on_cpu", lambda: on_cpu)
     x, y = np.random.default_rng(0).normal(size=(2, 64, 3))
     loss = {
         "clip": lambda x, y: clip(x, y, logit_scale=10.0, block_size=32),
@@ -140,10 +141,10 @@ def test_the_form_for_accelerators_is_the_same_mathematics(name, devices, monkey
         return value, gradients
 
     on_cpu = evaluate("vmap", devices, body, 0, x, y)
-    monkeypatch.setattr(tiles, "on_cpu", lambda: False)
+    monkeypatch.setattr(ring, "on_cpu", lambda: False)
     sizes_met = []
-    cut = tiles.cut
-    monkeypatch.setattr(tiles, "cut", lambda *args, **options: sizes_met.append(cut(*args, **options)) or sizes_met[-1])
+    cut = ring.cut
+    monkeypatch.setattr(ring, "cut", lambda *args, **options: sizes_met.append(cut(*args, **options)) or sizes_met[-1])
     elsewhere = evaluate("vmap", devices, body, 0, x, y)
     assert {met.size for met in sizes_met} == {1024 // devices}
     for found, wanted in zip(jax.tree.leaves(elsewhere), jax.tree.leaves(on_cpu), strict=True):

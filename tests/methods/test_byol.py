@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.methods import networks
 from ssl_jax.methods.api import Progress
+from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
 

@@ -9,8 +9,8 @@ import pytest
 
 from ssl_jax import methods
 from ssl_jax.evaluation import health
-from ssl_jax.methods import networks
 from ssl_jax.methods.api import Progress
+from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment, optim

@@ -8,7 +8,8 @@ import pytest
 from ssl_jax import methods, monitor
 from ssl_jax.evaluation import health
 from ssl_jax.methods.api import Progress
-from ssl_jax.train import experiment, parallel, termination
+from ssl_jax.run import termination
+from ssl_jax.train import experiment, parallel
 
 BATCH, QUEUE = 16, 48
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssl_jax.methods import networks
+from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from ssl_jax.models.norm import shuffled_groups
 from ssl_jax.train import experiment, step

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ssl_jax import methods
-from ssl_jax.methods import networks
 from ssl_jax.methods.api import Progress
+from ssl_jax.methods.parts import networks
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment
 

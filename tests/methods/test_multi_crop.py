@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from ssl_jax.methods import parts
+from ssl_jax.methods.parts import image
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def batch(tiny_batch):
     return tiny_batch(6)
 
 
-def views(config, batch, make=parts.multi_crop):
+def views(config, batch, make=image.multi_crop):
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), batch["index"])
     return jax.device_get(jax.jit(jax.vmap(make(config)))(keys, batch))
 
@@ -29,7 +29,7 @@ def views(config, batch, make=parts.multi_crop):
 def test_without_small_crops_the_views_are_the_two_views(config, batch, local):
     if local:
         config.augment.local = ConfigDict(local)
-    pair, made = views(config, batch, parts.two_views), views(config, batch)
+    pair, made = views(config, batch, image.two_views), views(config, batch)
     assert made.keys() == {"view_0", "view_1", "index"}
     assert all(np.array_equal(made[name], pair[name]) for name in pair)
 
@@ -62,6 +62,6 @@ def test_small_crops_have_the_shared_augmentation_but_for_what_they_override(con
 
 
 def test_views_of_one_size_share_a_forward_pass(config, batch):
-    assert parts.resolutions(views(config, batch)) == [[0, 1]]
+    assert image.resolutions(views(config, batch)) == [[0, 1]]
     config.augment.local = ConfigDict({"count": 3, "size": 4})
-    assert parts.resolutions(views(config, batch)) == [[0, 1], [2, 3, 4]]
+    assert image.resolutions(views(config, batch)) == [[0, 1], [2, 3, 4]]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.methods import networks
+from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import optim

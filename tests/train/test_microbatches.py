@@ -8,10 +8,11 @@ from ml_collections import ConfigDict
 
 from ssl_jax import collectives, methods
 from ssl_jax.evaluation.online_probe import OnlineProbe
-from ssl_jax.methods import networks
+from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from ssl_jax.recipes import CONFIGS, config_module
-from ssl_jax.train import experiment, microbatches, startup, step
+from ssl_jax.run import startup
+from ssl_jax.train import experiment, microbatches, step
 from ssl_jax.train.state import TrainState
 
 BATCH = 16
@@ -133,7 +134,7 @@ def test_rows_go_to_their_microbatches_and_outputs_come_back(devices, count, mon
         rows = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
         return jax.device_get(jax.jit(jax.vmap(local, axis_name="data"))(rows))
 
-    expected, found = on_devices(step.at_once), on_devices(in_parts)
+    expected, found = on_devices(step.gradient_of_batch), on_devices(in_parts)
     length = 48 // count
     np.testing.assert_array_equal(found[-1].pop("first").ravel(), batch["index"] // length * length)
     expected[-1].pop("first")

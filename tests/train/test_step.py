@@ -11,7 +11,7 @@ import pytest
 from ssl_jax import methods
 from ssl_jax.evaluation import health
 from ssl_jax.evaluation.online_probe import OnlineProbe
-from ssl_jax.train import experiment, step
+from ssl_jax.train import experiment, nonfinite, step
 
 
 def train(config, batch, *, mode="shard_map", devices=1, steps=5, probe=True):
@@ -138,12 +138,12 @@ def test_a_probe_cannot_move_the_encoder(tiny, tiny_batch):
 
 def test_the_first_value_that_is_not_finite_is_named():
     gradients = {"a": jnp.ones(3), "b": {"c": jnp.array([1.0, jnp.nan]), "d": jnp.array([jnp.inf])}}
-    names = step.leaf_names(gradients)
-    norm, position = step.first_nonfinite(jnp.float32(1.0), gradients)
+    names = nonfinite.leaf_names(gradients)
+    norm, position = nonfinite.first_nonfinite(jnp.float32(1.0), gradients)
     assert names[int(position)] == "b/c" and not np.isfinite(norm)
-    assert names[int(step.first_nonfinite(jnp.float32(jnp.nan), gradients)[1])] == "loss"
+    assert names[int(nonfinite.first_nonfinite(jnp.float32(jnp.nan), gradients)[1])] == "loss"
     finite = {"a": jnp.ones(4)}
-    norm, position = step.first_nonfinite(jnp.float32(1.0), finite)
+    norm, position = nonfinite.first_nonfinite(jnp.float32(1.0), finite)
     assert int(position) == -1 and float(norm) == pytest.approx(float(optax.global_norm(finite)))
 
 
@@ -187,7 +187,7 @@ def test_clocks_go_on_and_moments_stay():
     )
     old = optimizer.init(params)
     _, new = optimizer.update(params, old, params)
-    kept = step.clocks_go_on(old, new)
+    kept = nonfinite.advance_counts(old, new)
     assert jax.tree.structure(kept) == jax.tree.structure(old)
     clocks = {leaf_name(path) for path, leaf in jax.tree.leaves_with_path(kept) if np.asarray(leaf).any()}
     inside = "0/inner_states/a/inner_state"

@@ -10,7 +10,8 @@ from jax import lax
 
 from ssl_jax.evaluation import health
 from ssl_jax.evaluation.online_probe import OnlineProbe
-from ssl_jax.train import experiment, parallel, program
+from ssl_jax.train import experiment, parallel
+from ssl_jax.train.strict import program
 
 
 @pytest.fixture(autouse=True)

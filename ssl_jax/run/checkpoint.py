@@ -16,9 +16,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ssl_jax.train import manifest
-from ssl_jax.train.processes import is_first
-from ssl_jax.train.restore import ITEMS, Restored, fill, first_line, is_key, newest_intact, orbax, steps
+from ssl_jax.run import manifest
+from ssl_jax.run.processes import is_first
+from ssl_jax.run.restore import ITEMS, Restored, fill, first_line, is_key, newest_intact, orbax, steps
 from ssl_jax.train.state import TrainState
 
 PARTIAL, DOOMED = ".partial", ".deleting"  # what a killed process may leave behind

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax import collectives
-from ssl_jax.losses import tiles
+from ssl_jax.losses.tiled import ring
 
 # Logits that are there at once; larger tiles are met some rows at a time. On a CPU: what stays in the cache of a core.
 # Elsewhere d loss / d logits alone are made in parts, each of at most this many or of as many as the embeddings have.
@@ -90,7 +90,7 @@ def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, o
         return row_sum, column_sum if form.constant else column_sum + across(gradients, factor(row))
 
     z_rows, z_columns = (jnp.zeros(side.z.shape, side.scale.dtype) for side in (rows, columns))
-    (z_rows, whole), z_columns = tiles.sweep(
+    (z_rows, whole), z_columns = ring.sweep(
         meet, (rows, of_rows), (z_rows, jnp.zeros_like(rows.scale) if sums else ()),
         (columns, of_columns), () if form.constant else turned(z_columns),
         **course(form, columns), parts=parts_of(rows, columns, LARGEST_GRADIENT),
@@ -102,7 +102,7 @@ def pull_back(form: Form, weigh: Callable, rows: Side, of_rows, columns: Side, o
 
 def across(gradients, z):
     """What columns `[j]` get from rows `[i]`, `turned(gradients.T @ z)`."""
-    if tiles.on_cpu():
+    if ring.on_cpu():
         # Behind a barrier: XLA would put the turn into the product, which is as slow as without it.
         return contract("di,ij->dj", lax.optimization_barrier(z.T), gradients)
     return contract("ij,id->jd", gradients, z)
@@ -110,7 +110,7 @@ def across(gradients, z):
 
 def turned(z):
     """`[..., m, D]` as it lies while it is summed up: on a CPU on its side, which makes a faster product; and back."""
-    return z.mT if tiles.on_cpu() else z
+    return z.mT if ring.on_cpu() else z
 
 
 def parts_of(rows: Side, columns: Side, largest: float = math.inf) -> int:
@@ -119,7 +119,7 @@ def parts_of(rows: Side, columns: Side, largest: float = math.inf) -> int:
     On a CPU that is `IN_CACHE`, elsewhere `largest`, or as many as the embeddings have elements.
     """
     parts, size = 1, rows.scale.shape[1]
-    largest = IN_CACHE if tiles.on_cpu() else max(largest, rows.z.size)
+    largest = IN_CACHE if ring.on_cpu() else max(largest, rows.z.size)
     while size // parts * columns.scale.shape[1] > largest and size % (2 * parts) == 0:
         parts *= 2
     return parts
@@ -148,5 +148,5 @@ def _cotangent(side: Side, z):
     """Of a side, from that of `factor(side)`: the logits are linear in `z scale`, so `scale d scale = z . d z`."""
     if not narrow(side):
         z = z * side.scale[..., None]
-    scale = tiles.sum_of_each(side.z.astype(z.dtype) * z)
+    scale = ring.sum_of_each(side.z.astype(z.dtype) * z)
     return Side(z.astype(side.z.dtype), scale / side.scale, None, None)

@@ -1,4 +1,4 @@
-"""What image methods share before the network: the computing dtype, the views, the inputs of `encode`."""
+"""What image methods share before the network: the views, the inputs of `encode`."""
 
 import itertools
 from functools import partial
@@ -6,32 +6,18 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.augment import recipes
-
-
-def compute_dtype(config):
-    """The dtype that `config.compute_dtype` names; float64 is refused where jax would silently make it float32."""
-    choices = ("float32", "bfloat16", "float64")
-    if config.compute_dtype not in choices:
-        raise ValueError(f"config.compute_dtype is {config.compute_dtype!r}; expected one of {', '.join(choices)}")
-    if config.compute_dtype == "float64" and not jax.config.jax_enable_x64:
-        raise ValueError("config.compute_dtype is 'float64' but double precision is off; set JAX_ENABLE_X64=1")
-    return jnp.dtype(config.compute_dtype)
-
-
-def wide_dtype(config):
-    """The dtype of what is never narrower than float32: images before the network, queues; float64 in such a run."""
-    return jnp.promote_types(compute_dtype(config), jnp.float32)
+from ssl_jax.augment.views import evaluation_view, view
+from ssl_jax.methods.parts.precision import wide_dtype
 
 
 def two_views(config):
     """The `views` of a method that sees every image twice.
 
-    `config.augment` holds the arguments of `recipes.view`; `config.augment.second`, where there is one, what the second
-    view has otherwise, as in BYOL and MoCo v3.
+    `config.augment` holds the arguments of `augment.views.view`; `config.augment.second`, where there is one, what the
+    second view has otherwise, as in BYOL and MoCo v3.
     """
     shared = {name: value for name, value in config.augment.items() if name not in ("name", "second", "local")}
-    makers = partial(recipes.view, **shared), partial(recipes.view, **(shared | dict(config.augment.get("second", {}))))
+    makers = partial(view, **shared), partial(view, **(shared | dict(config.augment.get("second", {}))))
     dtype = wide_dtype(config)
 
     def views(key, example):
@@ -57,7 +43,7 @@ def multi_crop(config):
         return pair
     count = local.pop("count")
     shared = {name: value for name, value in config.augment.items() if name not in ("name", "second", "local")}
-    make = partial(recipes.view, **(shared | local))
+    make = partial(view, **(shared | local))
 
     def views(key, example):
         image, original_size = example["image"].astype(dtype) / 255, example.get("size")
@@ -82,7 +68,7 @@ def image_inputs(config):
     """
     augment, dtype = config.augment, wide_dtype(config)
     fixed_view = partial(
-        recipes.evaluation_view, size=augment.size, proportion=config.eval.crop or None, method=augment.method,
+        evaluation_view, size=augment.size, proportion=config.eval.crop or None, method=augment.method,
         semantics=augment.semantics, mean=augment.mean, std=augment.std,
     )  # fmt: skip
 

@@ -13,7 +13,9 @@ import pytest
 from ssl_jax import methods, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termination
+from ssl_jax.run import checkpoint, loop, restore, termination
+from ssl_jax.run.logs import Logs
+from ssl_jax.train import experiment
 
 TIMES = ("examples_per_second", "data_wait")  # what no two runs share
 
@@ -44,7 +46,7 @@ def start(tiny, tmp_path):
             state, memory = (found[0], found[1].host) if found else (run.create(), {})
             again = "unevaluated" in memory
             with (
-                metrics.Logs(directory, start=int(state.step), steps=run.steps, again=again) as logs,
+                Logs(directory, start=int(state.step), steps=run.steps, again=again) as logs,
                 termination.termination() as asked,
             ):
                 outcome = loop.run(

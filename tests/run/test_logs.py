@@ -13,7 +13,7 @@ import pytest
 from tensorboardX import record_writer
 from tensorboardX.proto.event_pb2 import Event
 
-from ssl_jax.train import metrics
+from ssl_jax.run import logs as module
 
 
 def rows(directory):
@@ -62,7 +62,7 @@ def disk():
 
 
 def test_rows_are_json_with_seven_digits_and_named_infinities(tmp_path):
-    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file = module.MetricsFile(tmp_path / "metrics.jsonl")
     file.write(1, {"loss": np.float32(0.1), "rate": 1234.56789, "count": np.int32(3), "done": True})
     file.write(2, {"loss": jnp.float32(jnp.nan), "a": -np.inf, "b": jnp.bfloat16(0.5), "c": np.float64(1 / 3)})
     # Each row is there at once, not when the file is closed.
@@ -75,7 +75,7 @@ def test_rows_are_json_with_seven_digits_and_named_infinities(tmp_path):
 
 def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    file = metrics.MetricsFile(path)
+    file = module.MetricsFile(path)
     for step in (10, 20, 30):
         file.write(step, {"loss": 1.0 / step})
     file.event("warning", 15, text="collapse")
@@ -84,7 +84,7 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
     file.close()
     with open(path, "a") as torn:
         torn.write('{"step": 40, "lo')
-    file = metrics.MetricsFile(path)
+    file = module.MetricsFile(path)
     file.truncate_after(20)
     file.write(21, {"loss": 0.5})
     file.event("finished", 21)
@@ -102,34 +102,34 @@ def test_continuing_drops_later_rows_events_and_a_torn_line(tmp_path):
 def test_damaged_lines_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1, "loss": 1.0}\n\xff\x00\n{"st\n[2]\n{"loss": 3.0}\n{"step": 2, "loss": 0.5}\n')
-    metrics.MetricsFile(path).truncate_after(9)
+    module.MetricsFile(path).truncate_after(9)
     assert [row["step"] for row in rows(tmp_path)] == [1, 2]
 
 
 @pytest.mark.parametrize("last", ["finished", "interrupted", None])
 def test_a_finished_run_whose_evaluation_was_stopped_is_marked(tmp_path, last):
-    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file = module.MetricsFile(tmp_path / "metrics.jsonl")
     file.write(7, {"loss": 1.0})
     if last:
         file.event(last, 7)
     before = rows(tmp_path)
-    metrics.mark_interrupted(tmp_path)
+    module.mark_interrupted(tmp_path)
     assert rows(tmp_path) == before + [{"event": "interrupted", "step": 7}] * (last == "finished")
-    metrics.mark_interrupted(tmp_path / "without")
+    module.mark_interrupted(tmp_path / "without")
 
 
 def test_a_kill_while_dropping_rows_loses_nothing(tmp_path, monkeypatch):
-    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file = module.MetricsFile(tmp_path / "metrics.jsonl")
     file.write(10, {"loss": 1.0})
     file.write(20, {"loss": 0.5})
-    monkeypatch.setattr(metrics.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(module.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         file.truncate_after(10)
     assert [row["step"] for row in rows(tmp_path)] == [10, 20]
 
 
 def test_a_row_that_is_done_again_is_dropped_and_its_warnings_stay(tmp_path):
-    file = metrics.MetricsFile(tmp_path / "metrics.jsonl")
+    file = module.MetricsFile(tmp_path / "metrics.jsonl")
     for step in (10, 20):
         file.event("warning", step, text="collapse")
         file.write(step, {"loss": 1.0 / step})
@@ -143,7 +143,7 @@ def test_a_row_that_is_done_again_is_dropped_and_its_warnings_stay(tmp_path):
 @pytest.mark.parametrize("room", [0, 1, 24])
 def test_lines_wait_in_memory_while_the_disk_is_full(tmp_path, disk, room):
     path = tmp_path / "metrics.jsonl"
-    file = metrics.MetricsFile(path)
+    file = module.MetricsFile(path)
     file._file = disk.hold(file._file)
     assert file.write(1, {"loss": 0.5}) is None
     assert path.stat().st_size == 25
@@ -166,7 +166,7 @@ def test_lines_wait_in_memory_while_the_disk_is_full(tmp_path, disk, room):
 
 
 def test_tensorboard_has_every_row_at_once(tmp_path):
-    board = metrics.TensorBoard(tmp_path / "tensorboard", 0)
+    board = module.TensorBoard(tmp_path / "tensorboard", 0)
     for step in (1, 2):
         assert board.write(step, {"loss": 1.0, "std": 0.5}) is None
         assert scalars(tmp_path)[-2:] == [(1, step, "loss"), (1, step, "std")]
@@ -175,7 +175,7 @@ def test_tensorboard_has_every_row_at_once(tmp_path):
 
 def test_tensorboard_begins_a_new_file_after_a_write_that_failed(tmp_path, disk, monkeypatch):
     monkeypatch.setattr(record_writer, "open_file", lambda path: disk.hold(open(path, "wb", buffering=0)))
-    board = metrics.TensorBoard(tmp_path / "tensorboard", 7)
+    board = module.TensorBoard(tmp_path / "tensorboard", 7)
     disk.room = 0
     problem = f"{tmp_path / 'tensorboard'} cannot be written (No space left on device); it lacks step"
     assert board.write(8, {"loss": 1.0}) == f"{problem} 8 ff."
@@ -194,16 +194,16 @@ def test_tensorboard_begins_a_new_file_after_a_write_that_failed(tmp_path, disk,
 
 
 def test_tensorboard_never_writes_over_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics.time, "time", lambda: 1e9)  # every file is of the same second
+    monkeypatch.setattr(module.time, "time", lambda: 1e9)  # every file is of the same second
     for start in (0, 1, 2):
-        board = metrics.TensorBoard(tmp_path / "tensorboard", start)
+        board = module.TensorBoard(tmp_path / "tensorboard", start)
         board.write(start + 1, {"loss": 1.0})
         board.close()
     assert scalars(tmp_path) == [(1, 1, "loss"), (2, 2, "loss"), (3, 3, "loss")]
 
 
 def test_logs_say_what_they_could_not_write(tmp_path, disk, capsys):
-    with metrics.Logs(tmp_path, start=0, steps=9) as logs:
+    with module.Logs(tmp_path, start=0, steps=9) as logs:
         logs._file._file = disk.hold(logs._file._file)
         disk.room = 0
         for step in (1, 2):
@@ -219,7 +219,7 @@ def test_logs_say_what_they_could_not_write(tmp_path, disk, capsys):
 
 def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
     row = {"loss": 4.8123, "learning_rate": 0.03, "examples_per_second": 3210.2, "std": 0.5}
-    with metrics.Logs(tmp_path, start=0, steps=1000) as logs:
+    with module.Logs(tmp_path, start=0, steps=1000) as logs:
         logs.write(200, row | {"knn_top1": 0.91234})
         logs.warn(200, "the embeddings have collapsed")
         logs.event("interrupted", 200)
@@ -239,16 +239,16 @@ def test_logs_write_the_file_tensorboard_and_lines(tmp_path, capsys):
 
 
 def test_continued_logs_hide_the_steps_that_are_done_again(tmp_path):
-    with metrics.Logs(tmp_path, start=0, steps=100) as logs:
+    with module.Logs(tmp_path, start=0, steps=100) as logs:
         for step in (10, 20):
             logs.write(step, {"loss": 1.0})
-    with metrics.Logs(tmp_path, start=10, steps=100) as logs:
+    with module.Logs(tmp_path, start=10, steps=100) as logs:
         logs.write(20, {"loss": 2.0})
     assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 2.0}]
     first, second = sorted((tmp_path / "tensorboard").iterdir())
     assert [event.step for event in events(first) if event.HasField("session_log")] == [1]
     assert [event.step for event in events(second) if event.HasField("session_log")] == [11]
-    with metrics.Logs(tmp_path, start=20, steps=100, again=True) as logs:
+    with module.Logs(tmp_path, start=20, steps=100, again=True) as logs:
         logs.write(20, {"loss": 3.0})
     assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 3.0}]
     third = sorted((tmp_path / "tensorboard").iterdir())[-1]
@@ -257,7 +257,7 @@ def test_continued_logs_hide_the_steps_that_are_done_again(tmp_path):
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    with metrics.Logs(tmp_path, start=0, steps=10, wandb="project") as logs:
+    with module.Logs(tmp_path, start=0, steps=10, wandb="project") as logs:
         logs.write(5, {"loss": 1.0})
         logs.warn(5, "nothing")
         logs.event("finished", 10)
@@ -271,7 +271,7 @@ def test_a_terminal_gets_a_bar_with_loss_rate_and_time_left(monkeypatch):
 
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    terminal = metrics.Terminal(start=100, steps=1000)
+    terminal = module.Terminal(start=100, steps=1000)
     terminal.write(200, {"loss": 4.8123, "learning_rate": 4.8, "examples_per_second": 99.6})
     terminal.close()
     first, *_, last = screen.getvalue().strip("\r").split("\r")
@@ -289,7 +289,7 @@ def test_weights_and_biases_is_one_run_over_a_continuation(tmp_path, monkeypatch
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init))
     for start in (0, 5):
-        with metrics.Logs(tmp_path, start=start, steps=10, wandb="project") as logs:
+        with module.Logs(tmp_path, start=start, steps=10, wandb="project") as logs:
             logs.write(start + 5, {"loss": np.float32(1.0)})
     first, second = calls[:3], calls[3:]
     assert first == [("init", None), (5, {"loss": 1.0}), "finish"]
@@ -299,4 +299,4 @@ def test_weights_and_biases_is_one_run_over_a_continuation(tmp_path, monkeypatch
 def test_weights_and_biases_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ValueError, match="'mine'.*not installed; install the package wandb"):
-        metrics.Logs(tmp_path, start=0, steps=10, wandb="mine")
+        module.Logs(tmp_path, start=0, steps=10, wandb="mine")

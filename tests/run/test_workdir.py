@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ssl_jax import workdir
+from ssl_jax.run import workdir
 
 
 def test_a_run_is_described_and_read_back(tiny, tmp_path):

@@ -7,7 +7,9 @@ import pytest
 from ssl_jax import methods, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.train import checkpoint, experiment, loop, metrics, restore, termination
+from ssl_jax.run import checkpoint, loop, restore, termination
+from ssl_jax.run.logs import Logs
+from ssl_jax.train import experiment
 
 STEPS = 20
 
@@ -32,7 +34,7 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
         with checkpoint.Checkpoints(directory / "checkpoints", keep=STEPS) as checkpoints:
             found = checkpoints.restore(run.abstract, run.parallel.replicated)
             state, memory, start = (run.create(), {}, 0) if found is None else (found[0], found[1].host, found[1].step)
-            with metrics.Logs(directory, start=start, steps=STEPS) as logs:
+            with Logs(directory, start=start, steps=STEPS) as logs:
                 loop.run(
                     run, state, batches, checkpoints=checkpoints, logs=logs, memory=memory,
                     termination=termination.Termination(),

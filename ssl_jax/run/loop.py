@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from ssl_jax.evaluation import health
-from ssl_jax.train.checkpoint import Checkpoints
+from ssl_jax.run.checkpoint import Checkpoints
+from ssl_jax.run.termination import Interrupted, Termination
 from ssl_jax.train.experiment import Experiment
 from ssl_jax.train.state import TrainState
-from ssl_jax.train.termination import Interrupted, Termination
 
 
 class NonFinite(ValueError):

@@ -22,12 +22,12 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax import collectives
-from ssl_jax.train.program import COMMUNICATES, Operation, Program, trace
+from ssl_jax.train.strict.program import COMMUNICATES, Operation, Program, trace
 
 BLOCK = "block"  # the axis that a block's step communicates along
 
 
-class Lockstep:
+class StrictStep:
     """The step of the global batch as `blocks` virtual devices take it, on the devices of a mesh.
 
     A value is either shared, a replicated array, the same for every block; or a list of this device's blocks: array j
@@ -226,13 +226,13 @@ class Lockstep:
 
 # What a collective does, and whether its output differs from block to block.
 COLLECTIVES = {
-    "psum": (Lockstep.psum, False),
-    "pmax": (Lockstep.pmax, False),
-    "pmin": (Lockstep.pmin, False),
-    "all_gather": (Lockstep.all_gather, False),
-    "reduce_scatter": (Lockstep.reduce_scatter, True),
-    "ppermute": (Lockstep.ppermute, True),
-    "axis_index": (Lockstep.axis_index, True),
+    "psum": (StrictStep.psum, False),
+    "pmax": (StrictStep.pmax, False),
+    "pmin": (StrictStep.pmin, False),
+    "all_gather": (StrictStep.all_gather, False),
+    "reduce_scatter": (StrictStep.reduce_scatter, True),
+    "ppermute": (StrictStep.ppermute, True),
+    "axis_index": (StrictStep.axis_index, True),
 }
 
 

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ssl_jax.train import manifest
-from ssl_jax.train.manifest import Damaged
+from ssl_jax.run import manifest
+from ssl_jax.run.manifest import Damaged
+from ssl_jax.run.processes import from_first, is_first, text_from_first
 from ssl_jax.train.parallel import place
-from ssl_jax.train.processes import from_first, is_first, text_from_first
 from ssl_jax.train.state import TrainState
 
 # Parameters and the method's state are apart, so that an encoder loads without rebuilding the optimizer.

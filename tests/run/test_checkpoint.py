@@ -12,8 +12,8 @@ import optax
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from ssl_jax.train import checkpoint, manifest, restore
-from ssl_jax.train.checkpoint import Checkpoints
+from ssl_jax.run import checkpoint, manifest, restore
+from ssl_jax.run.checkpoint import Checkpoints
 from ssl_jax.train.state import TrainState
 
 # 1e-45 is no normal number, and -0.0 and nan differ from other zeros and nans in their bits alone.

@@ -9,7 +9,7 @@ import jax
 import pytest
 from absl import flags
 
-from ssl_jax import cluster
+from ssl_jax.run import cluster
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}
 OMPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"}

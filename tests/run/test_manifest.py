@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from ssl_jax.train import manifest
+from ssl_jax.run import manifest
 
 LEAVES = {
     "params/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.methods.parts import compute_dtype, resolutions
+from ssl_jax.methods.parts.image import resolutions
+from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.heads import MLPHead
 from ssl_jax.models.norm import BatchNorm
 from ssl_jax.models.resnet import ResNet, variance_scaling

@@ -7,9 +7,9 @@ from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
 from ssl_jax.losses.embeddings import normalise, widen
-from ssl_jax.losses.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
-from ssl_jax.losses.logits import Form, Side
-from ssl_jax.losses.tiles import Tiles
+from ssl_jax.losses.tiled.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
+from ssl_jax.losses.tiled.logits import Form, Side
+from ssl_jax.losses.tiled.ring import Tiles
 
 SMALLEST = 1e-12  # of a squared length, as in `normalise`
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax.losses import tiles
-from ssl_jax.losses.logits import Form, Side, contract, counts_twice, course, parts_of, pull_back, scaled_products
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.logits import Form, Side, contract, counts_twice, course, parts_of, pull_back, scaled_products
 
 # No logit exceeds the scale. While twice the scale is below this, exp(s) neither overflows float32 nor vanishes beside
 # the largest, so that one exponential serves rows and columns; beyond it each side has a running maximum.
@@ -53,7 +53,7 @@ def _forward(form, rows, columns, bound):
         return either(one, add, row_sum, column_sum)
 
     row_sums, column_sums = nothing(one, rows), nothing(one, columns) if form.columns or form.symmetric else ()
-    row_sums, column_sums = tiles.sweep(
+    row_sums, column_sums = ring.sweep(
         meet, rows, row_sums, columns, column_sums, **course(form, columns), parts=parts_of(rows, columns)
     )
     if form.symmetric:

@@ -16,8 +16,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from ssl_jax.train import manifest
-from ssl_jax.train.processes import from_first, is_first, text_from_first
+from ssl_jax.run import manifest
+from ssl_jax.run.processes import from_first, is_first, text_from_first
 
 # A run may be continued with other values of these: they change where and how often, not what is computed.
 MAY_DIFFER = ("parallel.", "data.workers", "train.microbatches", "train.keep", "train.on_nonfinite", "train.skip_limit")

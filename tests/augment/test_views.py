@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from ssl_jax.augment.recipes import evaluation_view, view
+from ssl_jax.augment.views import evaluation_view, view
 
 PHOTO = load_sample_image("china.jpg")[100:196, 200:328]
 DRAWS = 10_000

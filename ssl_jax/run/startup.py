@@ -7,7 +7,7 @@ import numpy as np
 
 from ssl_jax.train import optim
 from ssl_jax.train.experiment import Experiment
-from ssl_jax.train.state import first_rows
+from ssl_jax.train.state import sample_views
 
 
 def count(tree) -> int:
@@ -56,7 +56,7 @@ def dry_run(experiment: Experiment, batch: dict[str, np.ndarray]) -> list[str]:
     """
     said = ["batch, this process"]
     said += [f"  {name:<28}{rows.dtype} {list(rows.shape)}" for name, rows in batch.items()]
-    viewed = jax.eval_shape(lambda rows: first_rows(experiment.method, jax.random.key(0), rows), batch)
+    viewed = jax.eval_shape(lambda rows: sample_views(experiment.method, jax.random.key(0), rows), batch)
     said += ["one example after views"]
     said += [f"  {name:<28}{rows.dtype} {list(rows.shape[1:])}" for name, rows in viewed.items()]
     said += ["parameters"]

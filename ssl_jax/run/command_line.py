@@ -12,15 +12,15 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
-from ssl_jax import cluster
 from ssl_jax.recipes import config_module
+from ssl_jax.run import cluster
 
-PACKAGE = str(Path(__file__).parent)
+PACKAGE = str(Path(__file__).parents[1])
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 )  # fmt: skip
-CONFIGS = str(Path(__file__).parent.parent / "configs")
+CONFIGS = str(Path(__file__).parents[2] / "configs")
 
 
 def run(main: Callable[[], int | None]) -> None:
