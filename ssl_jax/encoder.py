@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline
-from ssl_jax.evaluation.features import extract
+from ssl_jax.evaluation.features import extract, pooled
 from ssl_jax.run import workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
@@ -74,8 +73,10 @@ class Encoder:
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
-    encode = jax.jit(partial(method.encode, layer=layer), out_shardings=where.replicated)
-    return Encoder(encode, where, params, state)
+    def encode(params, state, inputs):
+        return pooled(method.encode(params, state, inputs, layer=layer))
+
+    return Encoder(jax.jit(encode, out_shardings=where.replicated), where, params, state)
 
 
 def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:

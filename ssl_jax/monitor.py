@@ -30,32 +30,28 @@ def probe(source: Source) -> OnlineProbe | None:
 
 def evaluation(run: Experiment, source: Source, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
     """`(state, termination) -> metrics` of all that is looked at between steps; None where there is nothing."""
-    looks = [look for look in (knn(run, source), recall(run, batches)) if look is not None]
+    looks = [look for look in (knn(run, source), between(run, batches)) if look is not None]
     if not looks:
         return None
     return lambda *asked: {name: value for look in looks for name, value in look(*asked).items()}
 
 
-def recall(run: Experiment, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
-    """`(state, termination) -> metrics` from an earlier batch, see `Method.recall`; None where the method has none.
+def between(run: Experiment, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
+    """`(state, termination) -> metrics` from earlier batches, see `Method.between`; None where the method has none.
 
     A batch and its views are functions of the seed and the step: the past is made again, and needs no memory.
     """
-    if run.method.recall is None:
+    if run.method.between is None:
         return None
 
     @jax.jit
-    def signals(params, state, run_key, step, batch):
-        key, viewed = views_of_step(run.method, run_key, step, batch)
-        return run.method.recall(params, state, viewed, key)
-
-    step_to_recall = jax.jit(run.method.recall_step)
+    def viewed(run_key, step, batch):
+        key, views = views_of_step(run.method, run_key, step, batch)
+        return views, key
 
     def look(state, termination):
-        then = int(step_to_recall(state.method))
-        if then < 0:
-            return {}
-        found = signals(state.params, state.method, state.key, np.int32(then), run.parallel.shard(batches[then]))
+        past = lambda step: viewed(state.key, np.int32(step), run.parallel.shard(batches[step]))  # noqa: E731
+        found = run.method.between(state.params, state.method, past)
         return {name: float(value) for name, value in found.items()}
 
     return look

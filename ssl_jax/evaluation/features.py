@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -39,6 +40,12 @@ def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
         pending = features, np.asarray(valid), inputs.get("label")
     collect(*pending)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def pooled(features):
+    """The means of maps `[B, ..., C]` over their places, `[B, C]`, in float32 or wider; what is `[B, F]` stays."""
+    places = tuple(range(1, features.ndim - 1))
+    return jnp.mean(features, axis=places, dtype=jnp.promote_types(features.dtype, jnp.float32)) if places else features
 
 
 def input_rows(source) -> dict[str, np.ndarray]:

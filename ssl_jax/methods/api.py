@@ -1,7 +1,9 @@
 """The contract between a method and the rest: what a method file offers, and how it is found by name.
 
-A method file has one public function, `build(config) -> Method`, and reads its config only there. The step, the loop
-and the evaluation know nothing but the fields of `Method`.
+A method file has a public function `build(config) -> Method`, and reads its config only there. One that must know
+something of its data (a vocabulary, word counts, a colour prior) also has `facts(source, config) -> dict of NumPy
+arrays`, and then `build(config, facts)`: facts are computed once and kept in the run directory. The step, the loop and
+the evaluation know nothing but the fields of `Method`.
 """
 
 import dataclasses
@@ -57,25 +59,33 @@ class Method:
         dicts of arrays.
       views: `(key, example) -> example`. Augmentation of ONE example, or the pretext task that makes its label;
         outputs `view_0`, `view_1`, ...; `index` survives.
-      embed: `(params, state, batch, key, progress, axis_name) -> outputs, state`. The forward passes: all that is
-        expensive and per example. Every leaf of `outputs` is `[b, ...]` in example order; only batch statistics
+      embed: `(params, state, batch, key, progress, axis_name, train=True) -> outputs, state`. The forward passes: all
+        that is expensive and per example. Every leaf of `outputs` is `[b, ...]` in example order; only batch statistics
         may change in `state`. `outputs["features"]` feeds the online probe, `outputs["z_a"]` and `["z_b"]` the health
-        signals, where a method has them.
+        signals, where a method has them. With `train=False`: running statistics, no dropout, `state` as it was; for the
+        loss of held-out data.
       objective: `(params, outputs, state, progress, axis_name) -> loss, state, metrics`. All that looks across
         examples and devices. The loss is local: its mean over devices is the loss of the global batch. Metrics are
         local means; `chance_loss` (the loss of a guess) lets the health signals see a run stuck at chance.
-      encode: `(params, state, inputs, layer=None) -> features [B, F]`. `inputs`: batch keys as the source gives them,
-        preprocessing included. `layer=None` is the representation that the paper evaluates.
+      encode: `(params, state, inputs, layer=None, keys=None) -> features [B, ...]`. `inputs`: batch keys as the source
+        gives them, preprocessing included. `layer=None` is the representation that the paper evaluates, `[B, F]`; inner
+        layers come unpooled, as maps `[B, h, w, C]` or sequences `[B, T, C]`. With PRNG keys `[B]` the network is in
+        training mode, for fine-tuning: random layers draw, batch norm uses the rows at hand.
       after_update: `(params, state, progress) -> params, state`. EMA, clamps, normalised prototypes.
       adopt: `(params, state) -> state`. Makes a new state fit parameters from another run: a teacher copies them.
       signals: `(params, outputs, state, progress) -> dict of scalars`. Health signals of the method's own, such as
         those of a queue, from `state` before the step; at logged steps alone, local, without communication.
-      recall: `(params, state, batch, key) -> dict of scalars`, or None. Signals that need an earlier batch again, such
-        as how far queued keys have drifted: `batch` is the global batch of step `recall_step(state)` as `views` made it
-        then, `key` the key of that step; called between steps, where kNN is.
-      recall_step: `state -> step`, -1 where there is nothing to recall yet.
+      between: `(params, state, past) -> dict of scalars`, or None. Signals that need an earlier batch again, such as
+        how far queued keys have drifted. `past(step) -> batch, key` gives the global batch of that step as `views` made
+        it then, and the key of that step. Runs on the host at evaluations, not inside the step.
       groups: `params -> tree of names`; the names index `config.optim.groups`.
-      negatives: `global batch size -> number of negatives of one anchor`, for the start-up line.
+      describe: `global batch size -> {label: text}`, start-up lines, such as the number of negatives.
+      pictures: `(params, state, batch, key) -> {name: uint8 array [H, W, 3]}`, or None: what the report shows.
+      table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
+        with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
+        their place, and the tables are trained by SGD, without the optimizer.
+      separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
+        microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
 
     init: Callable
@@ -86,10 +96,12 @@ class Method:
     after_update: Callable = unchanged
     adopt: Callable = lambda params, state: state
     signals: Callable = lambda params, outputs, state, progress: {}
-    recall: Callable | None = None
-    recall_step: Callable | None = None
+    between: Callable | None = None
     groups: Callable = matrices_and_vectors
-    negatives: Callable[[int], int] = lambda batch_size: 0
+    describe: Callable[[int], dict[str, str]] = lambda batch_size: {}
+    pictures: Callable | None = None
+    table_rows: Callable | None = None
+    separable: bool = False
 
 
 def names() -> list[str]:
@@ -106,6 +118,18 @@ def load(name: str):
     return importlib.import_module(f"ssl_jax.methods.{name}")
 
 
-def build(config) -> Method:
-    """The method that `config.method.name` names, built from the config."""
-    return load(config.method.name).build(config)
+def build(config, facts=None) -> Method:
+    """The method that `config.method.name` names, built from the config and, where its file has any, its facts.
+
+    Raises:
+      ValueError: there is no such method, or it needs facts of its data and none were given.
+    """
+    module = load(config.method.name)
+    if not hasattr(module, "facts"):
+        return module.build(config)
+    if not facts:
+        raise ValueError(
+            f"The method {config.method.name!r} needs facts of its data and none were given; pass what "
+            f"ssl_jax.methods.load({config.method.name!r}).facts(source, config) returns"
+        )
+    return module.build(config, facts)

@@ -37,17 +37,19 @@ def build(config) -> Method:
         target = networks.init(make(), target_key, batch["view_0"])[0] if own_target else params
         return params, {"batch_stats": stats, **teacher.begin(target, stats, FOLLOWED, dtype)}
 
-    def embed(params, state, batch, key, progress, axis_name):
-        online, index = make(axis_name), batch["index"]
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        online, index = make(axis_name, len(batch["index"])), batch["index"]
         followed = {name: online[name] for name in FOLLOWED}
         stats, target_stats = state["batch_stats"], state["teacher_stats"]
         features, predictions, targets = [], [], []
         for view in (0, 1):
             images, keys = batch[f"view_{view}"], [networks.example_keys(key, index, view + i) for i in (0, 2)]
-            out, stats = networks.forward(online, params, stats, images, keys=keys[0])
+            out, stats = networks.forward(online, params, stats, images, keys=keys[0], train=train)
             features.append(out["encoder"])
             predictions.append(out[heads[-1]])
-            out, target_stats = networks.forward(followed, state["teacher"], target_stats, images, keys=keys[1])
+            out, target_stats = networks.forward(
+                followed, state["teacher"], target_stats, images, keys=keys[1], train=train
+            )
             targets.append(lax.stop_gradient(out["projector"]))
         outputs = {"features": features[0], "z_a": predictions[0], "z_b": targets[1]}
         outputs |= {"prediction_1": predictions[1], "target_0": targets[0]}

@@ -52,14 +52,17 @@ def build(config) -> Method:
         centre = jnp.zeros(last_layer.output_dim, dtype)
         return params, {"batch_stats": stats, "centre": centre, **teacher.begin(params, stats, FOLLOWED, dtype)}
 
-    def embed(params, state, batch, key, progress, axis_name):
-        student = make(axis_name)
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        b = len(batch["index"])
+        student = make(axis_name, b)
         teacher = student | {"encoder": without_drop_path(student["encoder"])}
-        groups = contiguous_groups(len(batch["index"]), norm_groups, axis_name)
-        out, stats = networks.forward_crops(student, params, state["batch_stats"], batch, key, group_ids=groups)
+        groups = contiguous_groups(b, norm_groups(b, axis_name), axis_name)
+        out, stats = networks.forward_crops(
+            student, params, state["batch_stats"], batch, key, group_ids=groups, train=train
+        )
         large = {name: batch[name] for name in ("view_0", "view_1", "index")}
         taught, teacher_stats = networks.forward_crops(
-            teacher, state["teacher"], state["teacher_stats"], large, key, group_ids=groups
+            teacher, state["teacher"], state["teacher_stats"], large, key, group_ids=groups, train=train
         )
         taught = lax.stop_gradient(taught)
         z, t = (jnp.swapaxes(normalise(x["projector"]), 0, 1) for x in (out, taught))
@@ -100,8 +103,8 @@ def build(config) -> Method:
 
     student_or_teacher = networks.encode(make, image.image_inputs(config))
 
-    def encode(params, state, inputs, layer=None):
-        return student_or_teacher(state["teacher"], {"batch_stats": state["teacher_stats"]}, inputs, layer)
+    def encode(params, state, inputs, layer=None, keys=None):
+        return student_or_teacher(state["teacher"], {"batch_stats": state["teacher_stats"]}, inputs, layer, keys)
 
     return Method(
         init=init,

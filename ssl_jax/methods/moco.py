@@ -34,7 +34,7 @@ def build(config) -> Method:
     after_update, teacher_signals = teacher.build(config)
     method, batch_size = config.method, config.train.batch_size
     temperature, symmetric, block_size = method.temperature, method.symmetric, method.block_size
-    queue_size, groups, shuffle = method.queue_size, networks.norm_groups(config), method.shuffle_norm
+    queue_size, norm_groups, shuffle = method.queue_size, networks.norm_groups(config), method.shuffle_norm
     dtype = wide_dtype(config)
     keys_a_step = batch_size * (2 if symmetric else 1)
     if queue_size < keys_a_step or queue_size % keys_a_step:
@@ -43,7 +43,7 @@ def build(config) -> Method:
             f"config.method.queue_size is {queue_size}, which is no multiple of the {keys_a_step} keys of a step "
             f"(batch {batch_size}{', two keys an image' if symmetric else ''}); use {nearest}, or another batch size"
         )
-    if shuffle and groups > 1 and config.train.get("microbatches", 1) > 1:
+    if shuffle and norm_groups(batch_size, None) > 1 and config.train.get("microbatches", 1) > 1:
         raise ValueError(
             f"config.train.microbatches is {config.train.microbatches}, but the keys' groups are drawn from the whole "
             "batch; set config.method.shuffle_norm=False, or microbatches to 1"
@@ -62,29 +62,30 @@ def build(config) -> Method:
             "queue_pointer": jnp.zeros((), jnp.int32),
         }
 
-    def queries(params, stats, batch, view, key, axis_name):
-        keys = networks.example_keys(key, batch["index"], view)
-        return networks.forward(make(axis_name), params, stats, batch[f"view_{view}"], keys=keys)
+    def encode_queries(params, stats, batch, view, key, axis_name, train):
+        keys, online = networks.example_keys(key, batch["index"], view), make(axis_name, len(batch["index"]))
+        return networks.forward(online, params, stats, batch[f"view_{view}"], keys=keys, train=train)
 
-    def keys(teacher, stats, batch, view, key, axis_name):
+    def encode_keys(params, stats, batch, view, key, axis_name, train=True):
         ids, b = None, len(batch["index"])
-        if shuffle and groups > 1:
+        groups = norm_groups(b, axis_name)
+        if shuffle and groups > 1 and train:
             shuffle_key = jax.random.fold_in(jax.random.fold_in(key, networks.NO_EXAMPLE), 2 + view)
             ids = shuffled_groups(shuffle_key, b, groups, axis_name)
         random = networks.example_keys(key, batch["index"], 4 + view)
         out, stats = networks.forward(
-            make(axis_name), teacher, stats, batch[f"view_{view}"], keys=random, group_ids=ids
+            make(axis_name, b), params, stats, batch[f"view_{view}"], keys=random, group_ids=ids, train=train
         )
         return lax.stop_gradient(out["projector"]), stats
 
-    def embed(params, state, batch, key, progress, axis_name):
+    def embed(params, state, batch, key, progress, axis_name, train=True):
         stats, teacher_stats = state["batch_stats"], state["teacher_stats"]
-        out, stats = queries(params, stats, batch, 0, key, axis_name)
-        z_b, teacher_stats = keys(state["teacher"], teacher_stats, batch, 1, key, axis_name)
+        out, stats = encode_queries(params, stats, batch, 0, key, axis_name, train)
+        z_b, teacher_stats = encode_keys(state["teacher"], teacher_stats, batch, 1, key, axis_name, train)
         outputs = {"z_a": out["projector"], "z_b": z_b, "features": out["encoder"]}
         if symmetric:
-            out, stats = queries(params, stats, batch, 1, key, axis_name)
-            key_0, teacher_stats = keys(state["teacher"], teacher_stats, batch, 0, key, axis_name)
+            out, stats = encode_queries(params, stats, batch, 1, key, axis_name, train)
+            key_0, teacher_stats = encode_keys(state["teacher"], teacher_stats, batch, 0, key, axis_name, train)
             outputs |= {"query_1": out["projector"], "key_0": key_0}
         return outputs, {**state, "batch_stats": stats, "teacher_stats": teacher_stats}
 
@@ -120,12 +121,17 @@ def build(config) -> Method:
             **teacher_signals(params, outputs, state, progress),
         }
 
-    def recall(params, state, batch, key):
-        # What the batch that is next to leave the queue would give today, with the groups that it had then.
-        again, _ = keys(state["teacher"], state["teacher_stats"], batch, 1, key, None)
+    @jax.jit
+    def key_drift(state, batch, key):
+        again, _ = encode_keys(state["teacher"], state["teacher_stats"], batch, 1, key, None)
         start = state["queue_pointer"] + (batch_size if symmetric else 0)  # the keys of view 0 come first
         queued = lax.dynamic_slice_in_dim(state["queue"], start, batch_size)
-        return {"key_drift": 1 - jnp.mean(jnp.sum(normalise(again) * queued, axis=1))}
+        return 1 - jnp.mean(jnp.sum(normalise(again) * queued, axis=1))
+
+    def between(params, state, past):
+        # What the batch that is next to leave the queue would give today, with the groups that it had then.
+        then = int(state["queue_step"][state["queue_pointer"]])
+        return {} if then < 0 else {"key_drift": key_drift(state, *past(then))}
 
     return Method(
         init=init,
@@ -136,7 +142,6 @@ def build(config) -> Method:
         after_update=after_update,
         adopt=teacher.adopt,
         signals=signals,
-        recall=recall,
-        recall_step=lambda state: state["queue_step"][state["queue_pointer"]],
-        negatives=lambda batch_size: queue_size,
+        between=between,
+        describe=lambda batch_size: {"negatives": f"{queue_size:,} for each anchor"},
     )

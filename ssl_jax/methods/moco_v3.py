@@ -34,17 +34,19 @@ def build(config) -> Method:
         params, stats = networks.init(make(), key, batch["view_0"])
         return params, {"batch_stats": stats, **teacher.begin(params, stats, FOLLOWED, dtype)}
 
-    def embed(params, state, batch, key, progress, axis_name):
-        online, index = make(axis_name), batch["index"]
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        online, index = make(axis_name, len(batch["index"])), batch["index"]
         stats, teacher_stats = state["batch_stats"], state["teacher_stats"]
         queries, keys, outputs = [], [], {}
         for view in (0, 1):
             images, random = batch[f"view_{view}"], [networks.example_keys(key, index, view + i) for i in (0, 2)]
-            out, stats = networks.forward(online, params, stats, images, keys=random[0])
+            out, stats = networks.forward(online, params, stats, images, keys=random[0], train=train)
             queries.append(out["predictor"])
             outputs.setdefault("features", out["encoder"])
             followed = {name: online[name] for name in FOLLOWED}
-            out, teacher_stats = networks.forward(followed, state["teacher"], teacher_stats, images, keys=random[1])
+            out, teacher_stats = networks.forward(
+                followed, state["teacher"], teacher_stats, images, keys=random[1], train=train
+            )
             keys.append(lax.stop_gradient(out["projector"]))
         outputs |= {"z_a": queries[0], "z_b": keys[1], "query_1": queries[1], "key_0": keys[0]}
         return outputs, {**state, "batch_stats": stats, "teacher_stats": teacher_stats}
@@ -76,5 +78,5 @@ def build(config) -> Method:
         adopt=teacher.adopt,
         signals=signals,
         groups=groups,
-        negatives=lambda batch_size: batch_size - 1,
+        describe=lambda batch_size: {"negatives": f"{batch_size - 1:,} for each anchor"},
     )

@@ -25,13 +25,14 @@ def build(config) -> Method:
         params, stats = networks.init(make(), key, batch["view_0"])
         return params, {"batch_stats": stats}
 
-    def embed(params, state, batch, key, progress, axis_name):
+    def embed(params, state, batch, key, progress, axis_name, train=True):
         # Both views in one forward pass: batch statistics are those of all 2B images, as in the official code.
         images = jnp.concatenate([batch["view_0"], batch["view_1"]])
         keys = jnp.concatenate([networks.example_keys(key, batch["index"], view) for view in (0, 1)])
-        groups = jnp.tile(contiguous_groups(len(batch["index"]), norm_groups, axis_name), 2)
+        b = len(batch["index"])
+        groups = jnp.tile(contiguous_groups(b, norm_groups(b, axis_name), axis_name), 2)
         out, stats = networks.forward(
-            make(axis_name), params, state["batch_stats"], images, keys=keys, group_ids=groups
+            make(axis_name, b), params, state["batch_stats"], images, keys=keys, group_ids=groups, train=train
         )
         z_a, z_b = jnp.split(out["projector"], 2)
         outputs = {"z_a": z_a, "z_b": z_b, "features": jnp.split(out["encoder"], 2)[0]}
@@ -51,5 +52,5 @@ def build(config) -> Method:
         embed=embed,
         objective=objective,
         encode=networks.encode(make, image.image_inputs(config)),
-        negatives=lambda batch_size: 2 * (batch_size - 1),
+        describe=lambda batch_size: {"negatives": f"{2 * (batch_size - 1):,} for each anchor"},
     )

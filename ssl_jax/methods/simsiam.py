@@ -24,23 +24,16 @@ def build(config) -> Method:
     make = networks.make_networks(config, "projector", "predictor")
     as_target = lax.stop_gradient if config.method.stop_gradient else lambda z: z
 
-    def init(key, batch):
-        params, stats = networks.init(make(), key, batch["view_0"])
-        return params, {"batch_stats": stats}
-
-    def embed(params, state, batch, key, progress, axis_name):
-        stats, out = state["batch_stats"], {}
-        for view in (0, 1):
-            keys = networks.example_keys(key, batch["index"], view)
-            out[view], stats = networks.forward(make(axis_name), params, stats, batch[f"view_{view}"], keys=keys)
-        outputs = {
+    def select(out):
+        return {
             "features": out[0]["encoder"],
             "z_a": out[0]["predictor"],
             "z_b": as_target(out[1]["projector"]),
             "prediction_1": out[1]["predictor"],
             "target_0": as_target(out[0]["projector"]),
         }
-        return outputs, {**state, "batch_stats": stats}
+
+    init, embed = networks.siamese(make, select)
 
     def objective(params, outputs, state, progress, axis_name):
         pairs = (outputs["z_a"], outputs["z_b"]), (outputs["prediction_1"], outputs["target_0"])

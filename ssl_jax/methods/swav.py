@@ -57,9 +57,12 @@ def build(config) -> Method:
             state["queue"] = jnp.zeros((ASSIGNED, queue_size, width), dtype)
         return params | {"prototypes": normalise(prototypes)}, state
 
-    def embed(params, state, batch, key, progress, axis_name):
-        groups = contiguous_groups(len(batch["index"]), norm_groups, axis_name)
-        out, stats = networks.forward_crops(make(axis_name), params, state["batch_stats"], batch, key, group_ids=groups)
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        b = len(batch["index"])
+        groups = contiguous_groups(b, norm_groups(b, axis_name), axis_name)
+        out, stats = networks.forward_crops(
+            make(axis_name, b), params, state["batch_stats"], batch, key, group_ids=groups, train=train
+        )
         z = jnp.swapaxes(out["projector"], 0, 1)
         outputs = {"z": z, "z_a": z[:, 0], "z_b": z[:, 1], "features": out["encoder"][0]}
         return outputs, {**state, "batch_stats": stats}

@@ -41,10 +41,8 @@ def lines(experiment: Experiment, examples: int) -> list[str]:
         f"devices     {where.size} x {device.device_kind}, {jax.process_count()} process"
         + ("es" if jax.process_count() > 1 else ""),
     ]
-    negatives = experiment.method.negatives(batch)
-    if negatives:
-        said.insert(3, f"negatives   {negatives:,} for each anchor")
-    return said
+    own = [f"{label:<12}{text}" for label, text in experiment.method.describe(batch).items()]
+    return [*said[:3], *own, *said[3:]]
 
 
 def dry_run(experiment: Experiment, batch: dict[str, np.ndarray]) -> list[str]:

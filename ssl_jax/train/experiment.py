@@ -7,7 +7,7 @@ import jax
 import ml_collections
 
 from ssl_jax import methods
-from ssl_jax.train import microbatches, nonfinite, optim, parallel, state, step
+from ssl_jax.train import microbatches, nonfinite, optim, parallel, state, step, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def run_length(train, examples: int) -> int:
     return steps
 
 
-def build(config, batch, *, examples: int, probe=None, signals=None) -> Experiment:
+def build(config, batch, *, examples: int, probe=None, signals=None, facts=None) -> Experiment:
     """The experiment of a config.
 
     Args:
@@ -59,20 +59,22 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
       examples: the number of training examples.
       probe: online probe, None without labels.
       signals: health signals, `(z_a, z_b) -> dict of scalars`, or None.
+      facts: what the method knows of its data, for methods whose file has `facts`.
     """
     if config.train.on_nonfinite not in ("stop", "skip"):
         raise ValueError(f"config.train.on_nonfinite is {config.train.on_nonfinite!r}; expected 'stop' or 'skip'")
     blocks = config.parallel.blocks if config.parallel.strict else 0
     where = parallel.make(config.parallel.mode, config.parallel.devices, config.train.batch_size, blocks)
-    method = methods.build(config)
+    method = methods.build(config, facts)
     steps, steps_per_epoch = run_length(config.train, examples), examples / config.train.batch_size
 
     shapes = {name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in batch.items()}
     init_key = jax.random.key(0)
     viewed = jax.eval_shape(lambda rows: state.sample_views(method, init_key, rows), shapes)
     params, method_state = jax.eval_shape(method.init, init_key, viewed)
+    groups, table_names = method.groups(params), tables.names(method, viewed)
     optimizer, learning_rate = optim.build(
-        config.optim, params, method.groups(params),
+        config.optim, tables.without(params, table_names), tables.without(groups, table_names),
         batch_size=config.train.batch_size, steps=steps, steps_per_epoch=steps_per_epoch,
     )  # fmt: skip
 
@@ -82,12 +84,16 @@ def build(config, batch, *, examples: int, probe=None, signals=None) -> Experime
 
     gradient_fn = step.gradient_of_batch
     if config.train.get("microbatches", 1) != 1:
-        gradient_fn = microbatches.make(config, blocks or where.size, params, method_state, viewed)
+        gradient_fn = microbatches.make(
+            method, config.train.microbatches, config.train.batch_size, blocks or where.size,
+            norm_groups=config.model.get("norm_groups", 1), params=params, state=method_state, viewed=viewed,
+        )  # fmt: skip
     per_device = step.make_step(
         method, optimizer, learning_rate,
         steps=steps, steps_per_epoch=steps_per_epoch, probe=probe,
         signals=signals, signals_every=max(1, config.train.log_every),
         skip_nonfinite=config.train.on_nonfinite == "skip", gradient_fn=gradient_fn,
+        tables={name: optim.learning_rate_factor(config.optim, groups[name]) for name in table_names},
     )  # fmt: skip
     return Experiment(
         config=config,

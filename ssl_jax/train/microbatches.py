@@ -10,9 +10,12 @@ GradCache (Gao et al. 2021, https://arxiv.org/abs/2101.06983, section 3), for ev
 The numbers are those of the batch encoded at once, up to rounding. Microbatch j is made of the global rows jB/k to
 (j + 1)B/k, which all devices share, so that groups of batch norm, blocks of consecutive rows, stay whole. Every
 microbatch starts from the same batch statistics, and the new ones are averaged.
+
+Where the loss is a mean of per-example losses (`Method.separable`), one pass is enough: gradients are summed up.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -22,70 +25,109 @@ from ssl_jax.train.deal import collect, deal
 from ssl_jax.train.step import views_of_step
 
 
-def make(config, shards: int, params, state, viewed) -> Callable:
-    """What `make_step` takes as `gradient_fn`: `gradient_of_batch` of `train/step.py`, in `config.train.microbatches`.
+def make(
+    method: methods.Method, count: int, batch_size: int, shards: int, *, norm_groups: int, params, state, viewed
+) -> Callable:
+    """What `make_step` takes as `gradient_fn`: `gradient_of_batch` of `train/step.py`, in `count` microbatches.
 
     Args:
-      config: the whole config.
+      method: the `Method`.
+      count: microbatches of the global batch.
+      batch_size: rows of the global batch.
       shards: parts that the global batch is spread over: devices, or blocks of strict mode.
+      norm_groups: groups of batch norm in the global batch; a microbatch has its share of them.
       params, state: shapes of what `Method.init` gives.
       viewed: shapes of a few rows after `Method.views`.
 
     Raises:
-      ValueError: rows that microbatches or shards cannot share, or batch norm whose groups are no part of a microbatch.
+      ValueError: rows that microbatches or shards cannot share, batch norm whose groups are no part of a microbatch, or
+        tables.
     """
-    count, batch_size, groups = config.train.microbatches, config.train.batch_size, config.model.get("norm_groups", 1)
     if count < 1 or batch_size % (count * shards):
         raise ValueError(
             f"config.train.microbatches is {count} and config.train.batch_size {batch_size}; expected microbatches of "
             f"equal size, whose rows {shards} device{'s' * (shards > 1)} can share evenly; change one of the two"
         )
-    if groups % count and _has_batch_statistics(methods.build(config), batch_size, params, state, viewed):
+    if method.table_rows is not None:
         raise ValueError(
-            f"config.train.microbatches is {count} and config.model.norm_groups {groups}, so that groups of batch norm "
-            f"reach beyond a microbatch; set norm_groups to a multiple of {count}, such as {count}, or take a model "
-            "without batch norm"
+            f"config.train.microbatches is {count}, but this method has embedding tables with sparse gradients, whose "
+            "batches are small in memory; set config.train.microbatches=1"
         )
-    part = config.copy_and_resolve_references()
-    part.train.batch_size, part.train.microbatches = batch_size // count, 1
-    if groups > 1:
-        part.model.norm_groups = max(1, groups // count)
-    embed = methods.build(part).embed  # of a batch as large as a microbatch, with the groups that it holds
+    if norm_groups % count and _has_batch_statistics(method, batch_size, params, state, viewed):
+        raise ValueError(
+            f"config.train.microbatches is {count} and config.model.norm_groups {norm_groups}, so that groups of batch "
+            f"norm reach beyond a microbatch; set norm_groups to a multiple of {count}, such as {count}, or take a "
+            "model without batch norm"
+        )
+    return partial(_one_pass if method.separable else _two_passes, count)
 
-    def gradient_fn(method, state, batch, progress, axis_name):
-        params = state.params
-        rows = _split(deal(batch, axis_name, count), count)
 
-        def embed_rows(params, rows):
-            key, viewed = views_of_step(method, state.key, state.step, rows)
-            return embed(params, state.method, viewed, key, progress, axis_name)
+def _one_pass(count, method, state, batch, progress, axis_name):
+    """Gradients of a mean of per-example losses, summed over the microbatches; each row is encoded once."""
 
-        def mean(total, new, old):  # what embed hands on as it is, such as a queue, is not even copied
-            return total if new is old else total + (new - old) / count
+    def part(carry, rows):
+        def local_loss(params):
+            outputs, new = embed_rows(method, state, params, rows, progress, axis_name)
+            loss, new, metrics = method.objective(params, outputs, new, progress, axis_name)
+            return loss / count, (new, outputs, metrics)
 
-        def encode(method_state, rows):
-            outputs, new = embed_rows(params, rows)
-            return jax.tree.map(mean, method_state, new, state.method), outputs
+        (loss, (new, outputs, metrics)), gradients = jax.value_and_grad(local_loss, has_aux=True)(state.params)
+        totals = jax.tree.map(jnp.add, carry[0], (loss, gradients))
+        return (totals, _add_share(count, carry[1], new, state.method)), (outputs, metrics)
 
-        def objective(params, outputs, method_state):
-            loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
-            return loss, (method_state, outputs, metrics)
+    rows = _split(deal(batch, axis_name, count), count)
+    zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros((), _loss_dtype(state.params)), state.params))
+    ((loss, gradients), method_state), (outputs, metrics) = jax.lax.scan(part, (zeros, state.method), rows)
+    outputs = collect(_merge(outputs), axis_name, count)
+    metrics = jax.tree.map(lambda of_parts: jnp.mean(of_parts, axis=0), metrics)
+    return (loss, (method_state, outputs, metrics, {})), gradients
 
-        def encode_again(gradients, part):
-            rows, cotangents = part
-            _, pull = jax.vjp(lambda params: _floats(embed_rows(params, rows)[0]), params)
-            return jax.tree.map(jnp.add, gradients, *pull(cotangents)), None
 
-        method_state, outputs = jax.lax.scan(encode, state.method, rows)
-        outputs = collect(_merge(outputs), axis_name, count)
-        # Outputs that are whole numbers have no gradient.
-        differentiated = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True, allow_int=True)
-        found, (gradients, cotangents) = differentiated(params, outputs, method_state)
-        cotangents = _split(deal(_floats(cotangents), axis_name, count), count)
-        gradients, _ = jax.lax.scan(encode_again, gradients, (rows, cotangents))
-        return found, gradients
+def _two_passes(count, method, state, batch, progress, axis_name):
+    """GradCache: all rows are encoded, the loss of all outputs is differentiated, all rows are encoded again."""
+    params = state.params
+    rows = _split(deal(batch, axis_name, count), count)
 
-    return gradient_fn
+    def encode(method_state, rows):
+        outputs, new = embed_rows(method, state, params, rows, progress, axis_name)
+        return _add_share(count, method_state, new, state.method), outputs
+
+    def objective(params, outputs, method_state):
+        loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
+        return loss, (method_state, outputs, metrics, {})
+
+    def encode_again(gradients, part):
+        rows, cotangents = part
+
+        def outputs_of(params):
+            return _floats(embed_rows(method, state, params, rows, progress, axis_name)[0])
+
+        _, pull = jax.vjp(outputs_of, params)
+        return jax.tree.map(jnp.add, gradients, *pull(cotangents)), None
+
+    method_state, outputs = jax.lax.scan(encode, state.method, rows)
+    outputs = collect(_merge(outputs), axis_name, count)
+    # Outputs that are whole numbers have no gradient.
+    differentiated = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True, allow_int=True)
+    found, (gradients, cotangents) = differentiated(params, outputs, method_state)
+    cotangents = _split(deal(_floats(cotangents), axis_name, count), count)
+    gradients, _ = jax.lax.scan(encode_again, gradients, (rows, cotangents))
+    return found, gradients
+
+
+def embed_rows(method, state, params, rows, progress, axis_name):
+    """`Method.embed` of some rows of the batch, views included: the same whenever it is called."""
+    key, viewed = views_of_step(method, state.key, state.step, rows)
+    return method.embed(params, state.method, viewed, key, progress, axis_name)
+
+
+def _add_share(count, total, new, old):
+    """Running mean of the states after each microbatch; what `embed` leaves as it is, such as a queue, stays."""
+    return jax.tree.map(lambda total, new, old: total if new is old else total + (new - old) / count, total, new, old)
+
+
+def _loss_dtype(params):
+    return jnp.result_type(jnp.float32, *jax.tree.leaves(params))
 
 
 def _has_batch_statistics(method, batch_size: int, params, state, viewed) -> bool:

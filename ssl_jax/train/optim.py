@@ -180,6 +180,11 @@ def scaled_learning_rate(config: Mapping[str, Any], batch_size: int) -> float:
     return _peak(_read(Optim, config, "config.optim"), batch_size)
 
 
+def learning_rate_factor(config: Mapping[str, Any], group: str) -> float:
+    """The factor of the learning rate in a parameter group of `config.optim`; 1 for a group that it does not name."""
+    return config.get("groups", {}).get(group, {}).get("learning_rate_factor", 1.0)
+
+
 def _direction(optim: Optim, group: Group, weight_decay, learning_rate) -> optax.GradientTransformation:
     """What one group does to its gradient between clipping and momentum; the learning rate is not in it."""
     weight_decay = weight_decay if group.weight_decay is None else group.weight_decay

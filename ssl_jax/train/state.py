@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.methods.api import Progress
+from ssl_jax.train.tables import names, take, without
 
 PyTree = Any
 
@@ -20,7 +21,7 @@ class TrainState:
       params: what the gradient trains.
       method: batch statistics, EMA target, queue, ...: the method's own state.
       optimizer: the optax state.
-      probe: the online probe, `{}` without labels.
+      probe: the online probe, `{}` without labels or without features.
       key: the run's PRNG key; step s uses `fold_in(key, s)`, so the key itself never changes.
     """
 
@@ -60,13 +61,17 @@ def create(method, optimizer, probe, seed: int, batch, batch_size: int) -> Train
         progress = Progress(jnp.zeros((), jnp.int32), steps=1)
         # Shapes of a whole batch: batch norm in groups takes no fewer rows.
         rows = {name: jax.ShapeDtypeStruct((batch_size, *few.shape[1:]), few.dtype) for name, few in viewed.items()}
-        outputs, _ = jax.eval_shape(lambda rows: method.embed(params, state, rows, init_key, progress, None), rows)
-        probe_state = probe.init(outputs["features"].shape[-1])
+
+        def embed(rows):
+            return method.embed(take(method, params, rows)[0], state, rows, init_key, progress, None)[0]
+
+        outputs = jax.eval_shape(embed, rows)
+        probe_state = probe.init(outputs["features"].shape[-1]) if "features" in outputs else {}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         method=state,
-        optimizer=optimizer.init(params),
+        optimizer=optimizer.init(without(params, names(method, viewed))),
         probe=probe_state,
         key=key,
     )

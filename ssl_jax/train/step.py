@@ -5,7 +5,7 @@ mesh axis; on one device `axis_name` is None and the same code sees the whole ba
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from ssl_jax import collectives
 from ssl_jax.methods.api import Method, Progress
 from ssl_jax.train.nonfinite import advance_counts, first_nonfinite
 from ssl_jax.train.state import TrainState
+from ssl_jax.train.tables import reduce, take, update, without
 
 
 def make_step(
@@ -29,6 +30,7 @@ def make_step(
     signals_every: int = 1,
     skip_nonfinite: bool = False,
     gradient_fn: Callable | None = None,
+    tables: Mapping[str, float] = {},  # noqa: B006  read only
 ) -> Callable:
     """The per-device step `(state, batch, axis_name) -> state, metrics`.
 
@@ -44,6 +46,7 @@ def make_step(
       skip_nonfinite: where the loss or a gradient is not finite, keep the state; only the step and the clocks of
         schedules go on.
       gradient_fn: what is done instead of `gradient_of_batch`, such as the same in microbatches, see `microbatches.py`.
+      tables: table -> factor of its learning rate, see `tables.py`; `optimizer` is that of the other parameters.
 
     Returns:
       The step. `batch`: dict of `[b, ...]` with `index` int32, each row's position in the global batch. Metrics are
@@ -55,19 +58,24 @@ def make_step(
 
     def step(state: TrainState, batch, axis_name=None):
         progress = Progress(state.step, steps, steps_per_epoch)
-        (loss, (method_state, outputs, metrics)), gradients = gradient_fn(method, state, batch, progress, axis_name)
+        (loss, aux), gradients = gradient_fn(method, state, batch, progress, axis_name)
+        method_state, outputs, metrics, ids = aux
         # The one gradient rule: local losses average to the global loss, so their gradients average to its gradient.
-        gradients = collectives.pmean(gradients, axis_name)
+        gradients, ids = reduce(gradients, ids, axis_name)
         metrics = collectives.pmean({"loss": loss, **metrics}, axis_name)
         gradient_norm, nonfinite = first_nonfinite(metrics["loss"], gradients)
 
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained = without(state.params, tables)
+        updates, optimizer_state = optimizer.update(without(gradients, tables), state.optimizer, trained)
+        params = state.params | optax.apply_updates(trained, updates)
+        for name, factor in tables.items():
+            rate = factor * learning_rate(state.step)
+            params[name] = update(state.params[name], ids[name], gradients[name], rate)
         params, method_state = method.after_update(params, method_state, progress)
 
         metrics |= {"learning_rate": learning_rate(state.step), "gradient_norm": gradient_norm, "nonfinite": nonfinite}
         probe_state = state.probe
-        if probe is not None:
+        if probe is not None and "features" in outputs:
             features = jax.lax.stop_gradient(outputs["features"])
             probe_state, probe_metrics = probe.update(probe_state, features, batch["label"], axis_name)
             metrics |= probe_metrics
@@ -91,15 +99,19 @@ def make_step(
 
 
 def gradient_of_batch(method: Method, state: TrainState, batch, progress: Progress, axis_name):
-    """`(local loss, (method state, outputs, metrics)), local gradients` of this device's rows, encoded all at once."""
+    """`(local loss, (method state, outputs, metrics, ids)), local gradients` of this device's rows, encoded at once.
+
+    `ids` are those of the rows of tables, see `tables.py`; {} without tables.
+    """
     key, viewed = views_of_step(method, state.key, state.step, batch)
 
     def local_loss(params):
         outputs, method_state = method.embed(params, state.method, viewed, key, progress, axis_name)
         loss, method_state, metrics = method.objective(params, outputs, method_state, progress, axis_name)
-        return loss, (method_state, outputs, metrics)
+        return loss, (method_state, outputs, metrics, ids)
 
-    return jax.value_and_grad(local_loss, has_aux=True)(state.params)
+    params, ids = take(method, state.params, viewed)
+    return jax.value_and_grad(local_loss, has_aux=True)(params)
 
 
 def views_of_step(method: Method, run_key, step, batch):

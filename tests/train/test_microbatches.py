@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from ssl_jax import collectives, methods
 from ssl_jax.evaluation.online_probe import OnlineProbe
@@ -91,7 +90,7 @@ def test_randomness_inside_the_network_is_repeated(transformer, tiny_batch):
     assert_equal(train(transformer, batch, 4), train(transformer, batch, 1))
 
 
-def embed(params, state, batch, key, progress, axis_name):
+def embed(params, state, batch, key, progress, axis_name, train=True):
     z = batch["x"] @ params["w"]
     mean = collectives.pmean(z.mean(axis=0), axis_name)
     first = jnp.full(len(z), collectives.all_gather(batch["index"], axis_name).min())  # of the rows encoded together
@@ -113,22 +112,20 @@ LINEAR = methods.Method(
 
 
 @pytest.mark.parametrize(("devices", "count"), [(1, 4), (3, 2), (4, 2), (2, 12), (4, 6)])
-def test_rows_go_to_their_microbatches_and_outputs_come_back(devices, count, monkeypatch, x64):
+def test_rows_go_to_their_microbatches_and_outputs_come_back(devices, count, x64):
     """Any numbers of devices and microbatches; whole numbers among the outputs; what does not change keeps its bits."""
-    config = ConfigDict({"train": {"batch_size": 48, "microbatches": count}, "model": {"norm_groups": 12}})
     numbers = np.random.default_rng(0)
     params = {"w": numbers.normal(size=(3, 2)), "b": np.float64(0.3)}
     kept = np.array([-0.0, np.nan, np.inf])
     state = {"mean": np.ones(2), "queue": np.zeros((48, 2)), "places": np.zeros(48, np.int32), "kept": kept}
     run = TrainState(jnp.int32(3), *jax.tree.map(jnp.asarray, (params, state)), (), {}, jax.random.key(7))
     batch = {"x": numbers.normal(size=(48, 3)), "index": np.arange(48, dtype=np.int32)}
-    monkeypatch.setattr(methods, "build", lambda config: LINEAR)
-    in_parts = microbatches.make(config, devices, params, state, {})
+    in_parts = microbatches.make(LINEAR, count, 48, devices, norm_groups=12, params=params, state=state, viewed={})
 
     def on_devices(differentiate):
         def local(batch):
             progress = methods.Progress(run.step, 10)
-            (loss, (state, outputs, metrics)), gradients = differentiate(LINEAR, run, batch, progress, "data")
+            (loss, (state, outputs, metrics, _)), gradients = differentiate(LINEAR, run, batch, progress, "data")
             return *collectives.pmean((loss, gradients, metrics), "data"), state, outputs
 
         rows = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)

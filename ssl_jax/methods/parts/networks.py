@@ -1,9 +1,10 @@
-"""The networks of a method, read from a config, and how they are run: encoder, projector, predictor in a row.
+"""The networks of a method, read from a config, and how they are run: encoder, projector, predictor in sequence.
 
 `make(axis_name) -> {"encoder": module, "projector": module, ...}` describes them; parameters and batch statistics are
 dicts of the same names.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax import collectives
 from ssl_jax.methods.parts.image import resolutions
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.heads import MLPHead
@@ -46,7 +48,7 @@ ACTIVATIONS = {"relu": nn.relu, "gelu": partial(nn.gelu, approximate=False)}
 VIT_KEYS = (
     "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
 )  # fmt: skip
-NORMS = ("none", "hidden", "all", "all_unscaled")
+NORMS = ("none", "hidden", "all", "all_unscaled", "all_affine")  # of the last: offset none, neither, both
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 
 
@@ -57,7 +59,7 @@ def make_networks(config, *heads: str):
       ValueError: an unknown name of a model, size, initialisation or place of norms, or groups that do not share the
         batch evenly.
     """
-    batch, groups = config.train.batch_size, norm_groups(config)
+    batch, groups = config.train.batch_size, config.model.get("norm_groups", 1)
     if not 1 <= groups <= batch or batch % groups:
         raise ValueError(
             f"config.model.norm_groups is {groups} and config.train.batch_size {batch}; expected groups that share the "
@@ -68,9 +70,12 @@ def make_networks(config, *heads: str):
         raise ValueError(f"config.model.name is {config.model.name!r}; expected 'resnet' or 'vit'")
     makers = {"encoder": encoder(config)} | {name: _head(config, name) for name in heads}
 
-    def make(axis_name=None):
+    groups_among = norm_groups(config)
+
+    def make(axis_name=None, rows=batch):
+        """The modules for `rows` examples on this device, which decide how many groups batch norm has."""
         norm = partial(
-            BatchNorm, axis_name=axis_name, groups=groups, momentum=config.model.norm_momentum,
+            BatchNorm, axis_name=axis_name, groups=groups_among(rows, axis_name), momentum=config.model.norm_momentum,
             dtype=compute_dtype(config),
         )  # fmt: skip
         return {name: maker(norm) for name, maker in makers.items()}
@@ -78,13 +83,18 @@ def make_networks(config, *heads: str):
     return make
 
 
-def norm_groups(config) -> int:
-    """`config.model.norm_groups`, groups of the global batch with batch statistics of their own; 1 if left out."""
-    return config.model.get("norm_groups", 1)
+def norm_groups(config) -> Callable[[int, str | None], int]:
+    """`(rows on this device, axis_name) -> number of groups` with batch statistics of their own, among all devices.
+
+    `config.model.norm_groups` counts those of a whole batch. A group keeps its number of examples, so that a
+    microbatch has its share of them.
+    """
+    per_group = max(1, config.train.batch_size // config.model.get("norm_groups", 1))
+    return lambda rows, axis_name: max(1, rows * collectives.axis_size(axis_name) // per_group)
 
 
 def init(networks: dict, key, images) -> tuple[dict, dict]:
-    """Parameters and batch statistics of networks that stand in a row."""
+    """Parameters and batch statistics of networks that stand in sequence."""
     params, stats, x = {}, {}, images
     for name, own_key in zip(networks, jax.random.split(key, len(networks)), strict=True):
         x, variables = networks[name].init_with_output(own_key, x, train=True)
@@ -92,8 +102,20 @@ def init(networks: dict, key, images) -> tuple[dict, dict]:
     return params, stats
 
 
-def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None) -> tuple[dict, dict]:
-    """Runs networks in a row in training mode.
+def run(network, params, stats, *inputs, train: bool, **options) -> tuple[jax.Array, dict]:
+    """One module on its inputs: its output, and its batch statistics afterwards (as they were where `train` is false).
+
+    Methods whose networks do not stand in sequence (two towers, late fusion, encoder and decoder) call this for each.
+    """
+    variables = {"params": params, "batch_stats": stats}
+    if not train:
+        return network.apply(variables, *inputs, train=False, **options), stats
+    output, updated = network.apply(variables, *inputs, train=True, mutable=["batch_stats"], **options)
+    return output, updated.get("batch_stats", {})
+
+
+def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None, train=True) -> tuple[dict, dict]:
+    """Runs networks in sequence.
 
     Args:
       networks: name -> module.
@@ -102,6 +124,7 @@ def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None)
       images: float `[b, H, W, C]`.
       keys: PRNG keys `[b]`, one an example, for the encoder's random layers.
       group_ids: int32 `[b]`, see `BatchNorm`.
+      train: training mode; running statistics and no random layers otherwise.
 
     Returns:
       The output of every network, and its batch statistics afterwards.
@@ -109,36 +132,39 @@ def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None)
     outputs, new, x = {}, {}, images
     for name, network in networks.items():
         random = {"keys": keys} if name == "encoder" else {}
-        variables = {"params": params[name], "batch_stats": stats[name]}
-        x, updated = network.apply(variables, x, train=True, group_ids=group_ids, mutable=["batch_stats"], **random)
-        outputs[name], new[name] = x, updated.get("batch_stats", {})
+        x, new[name] = run(network, params[name], stats[name], x, train=train, group_ids=group_ids, **random)
+        outputs[name] = x
     return outputs, new
 
 
-def siamese(make):
-    """`Method.init` and `Method.embed` where each of two views passes encoder and projector, in a batch of its own.
+def siamese(make, select=None):
+    """`Method.init` and `Method.embed` where each of two views passes all networks, in a batch of its own.
 
-    The outputs are `z_a` and `z_b`, the projections, and `features`, the encoder's output for the first view.
+    `select(out) -> outputs` chooses the outputs from those of every network for both views, `out[view][name]`. If left
+    out: `z_a` and `z_b`, what the last network makes of the two views, and `features`, the encoder's output for one.
     """
+
+    def last(out):
+        name = list(out[0])[-1]
+        return {"z_a": out[0][name], "z_b": out[1][name], "features": out[0]["encoder"]}
 
     def initial(key, batch):
         params, stats = init(make(), key, batch["view_0"])
         return params, {"batch_stats": stats}
 
-    def embed(params, state, batch, key, progress, axis_name):
-        stats, out = state["batch_stats"], []
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        networks, stats, out = make(axis_name, len(batch["index"])), state["batch_stats"], []
         for view in (0, 1):
             keys = example_keys(key, batch["index"], view)
-            found, stats = forward(make(axis_name), params, stats, batch[f"view_{view}"], keys=keys)
+            found, stats = forward(networks, params, stats, batch[f"view_{view}"], keys=keys, train=train)
             out.append(found)
-        outputs = {"z_a": out[0]["projector"], "z_b": out[1]["projector"], "features": out[0]["encoder"]}
-        return outputs, {**state, "batch_stats": stats}
+        return (select or last)(out), {**state, "batch_stats": stats}
 
     return initial, embed
 
 
-def forward_crops(networks: dict, params, stats, batch, key, *, group_ids) -> tuple[dict, dict]:
-    """Runs networks in a row in training mode on every view of a batch, those of one size at once.
+def forward_crops(networks: dict, params, stats, batch, key, *, group_ids, train=True) -> tuple[dict, dict]:
+    """Runs networks in sequence on every view of a batch, those of one size at once.
 
     Batch statistics are those of the views of one size in the encoder, and of all views in what follows it, as in the
     official code of SwAV and DINO.
@@ -148,6 +174,7 @@ def forward_crops(networks: dict, params, stats, batch, key, *, group_ids) -> tu
       batch: `view_0`, `view_1`, ... float `[b, H, W, C]`, and `index` int32 `[b]`.
       key: the step's key.
       group_ids: int32 `[b]`, see `BatchNorm`.
+      train: see `forward`.
 
     Returns:
       The output `[views, b, ...]` of every network, and its batch statistics afterwards.
@@ -158,15 +185,17 @@ def forward_crops(networks: dict, params, stats, batch, key, *, group_ids) -> tu
         images = jnp.concatenate([batch[f"view_{view}"] for view in views])
         keys = jnp.concatenate([example_keys(key, index, view) for view in views])
         out, new = forward(
-            {encoder: networks[encoder]}, params, stats, images, keys=keys, group_ids=jnp.tile(group_ids, len(views))
-        )
+            {encoder: networks[encoder]}, params, stats, images,
+            keys=keys, group_ids=jnp.tile(group_ids, len(views)), train=train,
+        )  # fmt: skip
         features.append(out[encoder])
         stats = {**stats, **new}
     features = jnp.concatenate(features)
     count = len(features) // len(index)
     out, new = forward(
-        {name: networks[name] for name in heads}, params, stats, features, group_ids=jnp.tile(group_ids, count)
-    )
+        {name: networks[name] for name in heads}, params, stats, features,
+        group_ids=jnp.tile(group_ids, count), train=train,
+    )  # fmt: skip
     by_view = {name: jnp.stack(jnp.split(x, count)) for name, x in ({encoder: features} | out).items()}
     return by_view, {**stats, **new}
 
@@ -178,26 +207,20 @@ def example_keys(key, index, view: int):
 
 
 def encode(make, prepare):
-    """`Method.encode`; `layer` is None for the encoder's output, "projection" for the projector's, or an inner one.
+    """`Method.encode`; `layer` is None for the encoder's output, "projection" for the projector's, or an inner one."""
 
-    The map of an inner layer is averaged over its places.
-    """
-
-    def run(params, state, inputs, layer=None):
-        networks = make()
+    def encode_inputs(params, state, inputs, layer=None, keys=None):
+        images = prepare(inputs)
+        networks, train = make(None, len(images)), keys is not None
 
         def apply(name, x, **options):
-            variables = {"params": params[name], "batch_stats": state["batch_stats"][name]}
-            return networks[name].apply(variables, x, train=False, **options)
+            return run(networks[name], params[name], state["batch_stats"][name], x, train=train, **options)[0]
 
         if layer == "projection":
-            return apply("projector", apply("encoder", prepare(inputs)))
-        features = apply("encoder", prepare(inputs), layer=layer)
-        if features.ndim == 4:  # the map of an inner layer
-            features = jnp.mean(features, axis=(1, 2), dtype=jnp.promote_types(features.dtype, jnp.float32))
-        return features
+            return apply("projector", apply("encoder", images, keys=keys))
+        return apply("encoder", images, keys=keys, layer=layer)
 
-    return run
+    return encode_inputs
 
 
 def _resnet(config):
@@ -242,7 +265,8 @@ def _head(config, name):
     activation = _choice(ACTIVATIONS, head.get("activation", "relu"), f"config.model.{name}.activation")
 
     def make(norm):
-        last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}}.get(head.norm)
+        last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}, "all_affine": {}}
+        last = last.get(head.norm)
         return MLPHead(
             hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.get("bias", True),
             hidden_bias=head.get("hidden_bias", False), norm=None if head.norm == "none" else norm,
