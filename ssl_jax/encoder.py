@@ -10,7 +10,7 @@ import numpy as np
 from ssl_jax import methods
 from ssl_jax.data import pipeline
 from ssl_jax.evaluation.features import extract, pooled
-from ssl_jax.run import workdir
+from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
 
@@ -102,4 +102,5 @@ def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest"
     config = workdir.read_config(directory)
     everywhere = parallel.make("shard_map", None, jax.device_count())
     model = load_model(directory, everywhere.replicated, str(checkpoint))
-    return make_encoder(methods.build(config), everywhere, model["params"], model["method"], layer)
+    method = methods.build(config, facts.read(directory))
+    return make_encoder(method, everywhere, model["params"], model["method"], layer)

@@ -17,7 +17,7 @@ from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
 from ssl_jax.evaluation import features, protocols
-from ssl_jax.run import command_line, workdir
+from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
@@ -37,9 +37,9 @@ def calibration_rows(examples: int, config) -> int:
     return rows - rows % groups
 
 
-def untrained(encoder: Encoder, config, pipe: pipeline.Batches) -> Encoder:
+def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> Encoder:
     """The encoder before its first step, its batch statistics settled on training batches."""
-    method, key = methods.build(config), jax.random.key(config.seed)
+    method, key = methods.build(config, known), jax.random.key(config.seed)
     views = jax.jit(jax.vmap(method.views))
 
     def viewed(k):
@@ -70,7 +70,7 @@ def evaluate(
 
     encoder = load_encoder(directory, layer, checkpoint)
     batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
-    kinds = {"random": untrained(encoder, config, batches).rows, "encoder": encoder.rows}
+    kinds = {"random": untrained(encoder, config, batches, facts.read(directory)).rows, "encoder": encoder.rows}
     pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
     if pixels <= MOST_PIXELS:
         kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}

@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from ssl_jax import evaluate, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import health
-from ssl_jax.run import checkpoint, command_line, loop, restore, startup, termination, workdir
+from ssl_jax.run import checkpoint, command_line, facts, loop, restore, startup, termination, workdir
 from ssl_jax.run.logs import Logs, mark_interrupted
 from ssl_jax.run.processes import is_first, wait_for_first
 from ssl_jax.train import experiment
@@ -31,8 +31,9 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
         process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
+    known = facts.gather(directory, config, source)
     run = experiment.build(
-        config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals
+        config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals, facts=known
     )
     print(*startup.lines(run, len(source)), sep="\n")
     if source.num_classes is None:
@@ -41,9 +42,11 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         print(*startup.dry_run(run, batches[0]), sep="\n")
         return "dry run"
 
-    kept = {"keep": config.train.keep, "keep_every": config.train.keep_every, "config": workdir.digest(config)}
+    digest = facts.digest(workdir.digest(config), known)
+    kept = {"keep": config.train.keep, "keep_every": config.train.keep_every, "config": digest}
     with workdir.lock(directory), checkpoint.Checkpoints(directory / "checkpoints", **kept) as checkpoints:
         workdir.prepare(directory, config)
+        facts.keep(directory, known)
         found = checkpoints.restore(run.abstract, run.parallel.replicated)
         if found is not None:
             state, restored = found

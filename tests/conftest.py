@@ -140,8 +140,8 @@ def poison(monkeypatch):
     build = methods.build
 
     def poison(*steps):
-        def build_poisoned(config):
-            method = build(config)
+        def build_poisoned(config, facts=None):
+            method = build(config, facts)
 
             def objective(params, outputs, state, progress, axis_name):
                 loss, state, metrics = method.objective(params, outputs, state, progress, axis_name)

@@ -167,7 +167,7 @@ def test_drift_is_nought_for_a_frozen_teacher_and_grows_as_it_moves(moco, batche
     for momentum in (1.0, 0.9, 0.0):
         config = moco(momentum=momentum, symmetric=symmetric, queue_size=2 * BATCH * (1 + symmetric))
         run, state, _, _ = train(config, batches, 3)
-        look = monitor.recall(run, Past(batches))
+        look = monitor.between(run, Past(batches))
         drift[momentum] = look(state, termination.Termination())["key_drift"]
         assert look(run.create(), termination.Termination()) == {}  # nothing of the past is in the queue yet
     # The batch is recalled with its views, its groups and its keys' place, or this would not be nought.
@@ -180,7 +180,7 @@ def test_drift_recalls_the_right_batch_after_a_skipped_step(moco, batches, poiso
     config.train.on_nonfinite = "skip"
     run, state, _, _ = train(config, batches, 5)
     assert int(state.method["queue_pointer"]) == 4 % 3 * BATCH
-    assert abs(monitor.recall(run, Past(batches))(state, termination.Termination())["key_drift"]) < 1e-5
+    assert abs(monitor.between(run, Past(batches))(state, termination.Termination())["key_drift"]) < 1e-5
 
 
 def test_drift_does_not_depend_on_the_devices(moco, batches, x64):
@@ -192,7 +192,7 @@ def test_drift_does_not_depend_on_the_devices(moco, batches, x64):
         state = run.create()
         for step in range(4):
             state, _ = run.step(state, run.parallel.place(batches(step)))
-        found.append(monitor.recall(run, Past(batches))(state, termination.Termination())["key_drift"])
+        found.append(monitor.between(run, Past(batches))(state, termination.Termination())["key_drift"])
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0] > 1e-6
 
 
@@ -200,10 +200,10 @@ def test_layers_are_features(moco, batches):
     config = moco()
     run = experiment.build(config, batches(0), examples=1437)
     inputs = {"image": jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.uint8)}
-    for layer, width in ((None, 32), ("projection", 128), ("stage_2", 8)):
+    for layer, shape in ((None, (32,)), ("projection", (128,)), ("stage_2", (4, 4, 8))):
         found = jax.eval_shape(lambda *a, layer=layer: run.method.encode(*a, layer=layer),
                                run.abstract.params, run.abstract.method, inputs)  # fmt: skip
-        assert found.shape == (4, width) and found.dtype == jnp.float32
+        assert found.shape == (4, *shape) and found.dtype == jnp.float32
 
 
 def test_half_precision_is_for_the_networks_alone(moco, batches):
