@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax import collectives, losses
+from ssl_jax import losses
 from ssl_jax.losses.embeddings import normalise
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import image, networks, teacher
+from ssl_jax.methods.parts import image, networks, queue, teacher
 from ssl_jax.methods.parts.precision import wide_dtype
 from ssl_jax.models.norm import shuffled_groups
 
@@ -53,14 +53,8 @@ def build(config) -> Method:
     def init(key, batch):
         network_key, queue_key = jax.random.split(key)
         params, stats = networks.init(make(), network_key, batch["view_0"])
-        queue = jax.random.normal(queue_key, (queue_size, config.model.projector.output_dim), dtype)
-        return params, {
-            "batch_stats": stats,
-            **teacher.begin(params, stats, params, dtype),
-            "queue": normalise(queue),
-            "queue_step": jnp.full(queue_size, -1, jnp.int32),  # when each key came in; -1: random, from the start
-            "queue_pointer": jnp.zeros((), jnp.int32),
-        }
+        held = queue.begin(queue_key, queue_size, config.model.projector.output_dim, dtype)
+        return params, {"batch_stats": stats, **teacher.begin(params, stats, params, dtype), **held}
 
     def encode_queries(params, stats, batch, view, key, axis_name, train):
         keys, online = networks.example_keys(key, batch["index"], view), make(axis_name, len(batch["index"]))
@@ -99,21 +93,14 @@ def build(config) -> Method:
             loss = loss + contrast(outputs["query_1"], outputs["key_0"])
             new = [outputs["key_0"], outputs["z_b"]]
         # Only now, so that the batch's own keys are no negatives.
-        new = jnp.concatenate([collectives.all_gather(normalise(keys), axis_name) for keys in new])
-        start = state["queue_pointer"]
-        came = jnp.full(len(new), progress.step, jnp.int32)
-        state = state | {
-            "queue": lax.dynamic_update_slice_in_dim(state["queue"], new, start, axis=0),
-            "queue_step": lax.dynamic_update_slice_in_dim(state["queue_step"], came, start, axis=0),
-            "queue_pointer": (start + len(new)) % queue_size,
-        }
+        state = queue.push(state, [normalise(keys) for keys in new], progress.step, axis_name)
         chance = (2 if symmetric else 1) * math.log(queue_size + 1)
         return loss, state, {"chance_loss": jnp.asarray(chance, loss.dtype)}
 
     def signals(params, outputs, state, progress):
-        query, key, queue = normalise(outputs["z_a"]), normalise(outputs["z_b"]), state["queue"]
-        best = jnp.einsum("bd,kd->bk", query, queue, precision=lax.Precision.HIGHEST).max(axis=1)
-        total = jnp.sum(jnp.square(jnp.sum(queue, axis=0)))
+        query, key, queued = normalise(outputs["z_a"]), normalise(outputs["z_b"]), state["queue"]
+        best = jnp.einsum("bd,kd->bk", query, queued, precision=lax.Precision.HIGHEST).max(axis=1)
+        total = jnp.sum(jnp.square(jnp.sum(queued, axis=0)))
         return {
             "queue_top1": jnp.mean(jnp.sum(query * key, axis=1) > best),
             "queue_diversity": 1 - (total - queue_size) / (queue_size * (queue_size - 1)),
