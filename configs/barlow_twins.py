@@ -27,10 +27,9 @@ of the loss, a LARS that never exceeds the learning rate (`trust_clip`), no blur
 | digits                    | none: the demo          | -              | 2 CPU cores, minutes          |
 """
 
-import difflib
-
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+
+from ssl_jax import defaults
 
 PAPER = "Zbontar et al. 2021, arXiv 2103.03230"
 SOLO_LEARN = "vturrisi/solo-learn, cifar/barlow.yaml"
@@ -38,107 +37,23 @@ SOLO_LEARN = "vturrisi/solo-learn, cifar/barlow.yaml"
 
 def projector(width: int) -> ConfigDict:
     """Three layers of equal width without biases; the norm of the outputs is part of the loss."""
-    return ConfigDict(
-        {"hidden_dims": (width, width), "output_dim": width, "norm": "hidden", "bias": False, "init": "torch"}
-    )
+    return defaults.mlp((width, width), width, norm="hidden", bias=False)
 
 
 def imagenet_r50(epochs: int = 1000) -> ConfigDict:
     """The paper's run: ResNet-50, batch 2048, LARS 1.6 and 0.0384 for biases and norms, lambda 0.005."""
-    config = ConfigDict()
-    config.seed = 0
+    # off_diagonal_weight is lambda; with 0 all dimensions repeat one
+    config = defaults.experiment("barlow_twins", off_diagonal_weight=5e-3, loss_scale=1.0)
     config.compute_dtype = "bfloat16"
-
-    config.method = ConfigDict()
-    config.method.name = "barlow_twins"
-    config.method.off_diagonal_weight = 5e-3  # lambda; 0: all dimensions repeat one
-    config.method.loss_scale = 1.0
-
-    config.model = ConfigDict()
-    config.model.name = "resnet"
-    config.model.depth = 50
-    config.model.width = 1.0
-    config.model.stem = "imagenet"
-    config.model.zero_init_residual = True
-    config.model.init = "torch"
-    config.model.norm_momentum = 0.9
-    config.model.norm_groups = 1  # of the global batch, each with statistics of its own
-    config.model.projector = projector(8192)
-
-    config.augment = ConfigDict()
-    config.augment.name = "barlow_twins"
-    config.augment.size = 224
-    config.augment.crop = True
-    config.augment.crop_scale = (0.08, 1.0)
-    config.augment.crop_ratio = (3 / 4, 4 / 3)
-    config.augment.crop_distribution = "torchvision"
-    config.augment.method = "bicubic"
-    config.augment.flip_probability = 0.5
-    config.augment.jitter = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
-    config.augment.jitter_strength = 1.0
-    config.augment.jitter_probability = 0.8
-    config.augment.brightness_mode = "multiplicative"
-    config.augment.greyscale_probability = 0.2
-    config.augment.greyscale_first = False
-    config.augment.blur_probability = 1.0
-    config.augment.blur_sigma = (0.1, 2.0)
-    config.augment.blur_kernel = 17
-    config.augment.solarise_probability = 0.0
-    config.augment.second = ConfigDict({"blur_probability": 0.1, "solarise_probability": 0.2})  # the second view
-    config.augment.semantics = "torchvision"  # how resizing, contrast, saturation and borders are defined
-    config.augment.mean = (0.485, 0.456, 0.406)
-    config.augment.std = (0.229, 0.224, 0.225)
-
-    config.data = ConfigDict()
-    config.data.source = "tfds:imagenet2012"
-    config.data.split = "train"
-    config.data.canvas = 256  # images are stored squashed to 256 x 256; crops are drawn in their original coordinates
-    config.data.workers = 8
-
-    config.train = ConfigDict()
-    config.train.batch_size = 2048
-    config.train.steps = 0
-    config.train.epochs = epochs
-    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
-    config.train.log_every = 50
-    config.train.eval_every = 6250
-    config.train.checkpoint_every = 3125
-    config.train.keep = 2  # of the newest checkpoints
-    config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
-    config.train.keep_best = False  # keep the best by online kNN too, and save at evaluations that improve it
-    config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
-    config.train.skip_limit = 10
-    config.train.init_from = ""
-
-    config.optim = ConfigDict()
-    config.optim.name = "lars"
-    config.optim.learning_rate = 0.2
-    config.optim.scaling = "linear"
-    config.optim.momentum = 0.9
-    config.optim.momentum_form = "lr_outside"
-    config.optim.trust_coefficient = 1e-3
-    config.optim.weight_decay = 1.5e-6
-    config.optim.warmup_epochs = 10.0
-    config.optim.warmup_steps = 0
-    config.optim.schedule = "cosine"
-    config.optim.end_learning_rate = 1.6e-3  # a thousandth of the peak
-    config.optim.clip_norm = 0.0
-    config.optim.groups = ConfigDict(
-        {"vectors": {"weight_decay": 0.0, "trust_ratio": False, "learning_rate_factor": 0.0048 / 0.2}}
-    )
-
-    config.parallel = ConfigDict()
-    config.parallel.mode = "shard_map"
-    config.parallel.devices = placeholder(int)  # None: all of them
-    config.parallel.strict = False  # the same bits on any number of devices that divides `blocks`, at a price
-    config.parallel.blocks = 8  # of rows in strict mode, a power of two; the bits depend on it
-
-    config.eval = ConfigDict()
-    config.eval.source = ""  # empty: config.data.source
-    config.eval.train_split = "train"
-    config.eval.test_split = "validation"
-    config.eval.crop = 0.875
-    config.eval.protocols = ("knn", "linear")
+    config.model = defaults.resnet(50, zero_init_residual=True, projector=projector(8192))
+    config.augment = defaults.views("barlow_twins")
+    config.train.update(batch_size=2048, epochs=epochs)
+    vectors = {"weight_decay": 0.0, "trust_ratio": False, "learning_rate_factor": 0.0048 / 0.2}
+    config.optim = defaults.optim(
+        "lars", 0.2, weight_decay=1.5e-6, warmup_epochs=10.0, momentum_form="lr_outside",
+        end_learning_rate=1.6e-3, groups={"vectors": vectors},  # a thousandth of the peak
+    )  # fmt: skip
+    defaults.intervals(config, 1_281_167, evaluate=10, checkpoint=5)
     return config
 
 
@@ -160,80 +75,30 @@ def cifar10() -> ConfigDict:
     config.model.stem = "cifar"
     config.model.zero_init_residual = False
     config.model.projector = projector(2048)
-    config.augment.size = 32
-    config.augment.blur_probability = 0.0
-    config.augment.second.blur_probability = 0.0
-    config.augment.mean = (0.4914, 0.4822, 0.4465)
-    config.augment.std = (0.2470, 0.2435, 0.2616)
-    config.data.source = "tfds:cifar10"
-    config.data.canvas = 0
-    config.data.workers = 0
+    defaults.on_cifar10(config)
     config.train.batch_size = 256
-    config.train.eval_every = 1950
-    config.train.checkpoint_every = 975
-    config.optim.name = "larc"
-    config.optim.learning_rate = 0.3
-    config.optim.trust_coefficient = 0.02
-    config.optim.trust_clip = True  # of a parameter: the learning rate at most
-    config.optim.weight_decay = 1e-4
-    config.optim.start_learning_rate = 3e-5
-    config.optim.end_learning_rate = 0.0
-    config.optim.groups = ConfigDict({"vectors": {"weight_decay": 0.0, "trust_ratio": False}})
-    config.eval.test_split = "test"
-    config.eval.crop = 0.0
-    config.eval.protocols = ("knn", "linear", "few_label")
+    defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
+    config.optim = defaults.optim(
+        "larc", 0.3, trust_coefficient=0.02, trust_clip=True, weight_decay=1e-4, warmup_epochs=10.0,
+        start_learning_rate=3e-5, momentum_form="lr_outside",
+    )  # fmt: skip
     return config
 
 
 def cifar10_cpu() -> ConfigDict:
     """CIFAR-10 in minutes on 2 CPU cores: ResNet-18 of a quarter of the width at 16 pixels; data: `npz:DIR`."""
     config = cifar10()
-    config.compute_dtype = "float32"
+    defaults.on_two_cores(config, epochs=2, batch_size=256)
     config.method.loss_scale = 1.0
-    config.model.width = 0.25
     config.model.projector = projector(512)
-    config.augment.size = 16
-    config.augment.crop_scale = (0.2, 1.0)
-    config.data.source = "npz:data/cifar10"
-    config.train.epochs = 2
-    config.train.log_every = 20
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 200
-    config.optim = adamw(learning_rate=0.004, weight_decay=1e-4)
+    config.optim = defaults.adamw_on_two_cores()
     return config
-
-
-def adamw(learning_rate: float, weight_decay: float) -> ConfigDict:
-    """AdamW with a warm-up of 20 steps: what short runs of small networks train with."""
-    optim = ConfigDict()
-    optim.name = "adamw"
-    optim.learning_rate = learning_rate
-    optim.scaling = "none"
-    optim.weight_decay = weight_decay
-    optim.warmup_epochs = 0.0
-    optim.warmup_steps = 20
-    optim.schedule = "cosine"
-    optim.clip_norm = 0.0
-    optim.groups = ConfigDict({"vectors": {}})
-    return optim
 
 
 def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
-    config.model.width = 0.5
-    config.augment.size = 8
-    config.augment.flip_probability = 0.0
-    config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
-    config.augment.greyscale_probability = 0.0
-    config.augment.second.solarise_probability = 0.0
-    config.augment.mean = (0.5,)
-    config.augment.std = (0.5,)
-    config.data.source = "digits"
-    config.train.epochs = 80
-    config.train.log_every = 10
-    config.train.eval_every = 150
-    config.train.checkpoint_every = 150
+    defaults.on_digits(config)
     return config
 
 
@@ -250,8 +115,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/barlow_twins.py:digits`."""
-    if recipe not in RECIPES:
-        nearest = difflib.get_close_matches(recipe, RECIPES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"its recipes are {', '.join(RECIPES)}"
-        raise ValueError(f"configs/barlow_twins.py has no recipe {recipe!r}; {hint}")
-    return RECIPES[recipe][0]()
+    return defaults.choose(RECIPES, recipe, __file__)

@@ -33,10 +33,9 @@ commit e8d317f), whose number is the best kNN (k = 200) of all epochs; its loss 
 | digits                     | none: the demo               | -             | 2 CPU cores, minutes          |
 """
 
-import difflib
-
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+
+from ssl_jax import defaults
 
 PAPER = "Grill et al. 2020, arXiv 2006.07733"
 CODE = "google-deepmind/deepmind-research, byol"
@@ -49,112 +48,25 @@ PRESETS = {40: (0.45, 1e-6, 0.97), 100: (0.45, 1e-6, 0.99), 300: (0.3, 1e-6, 0.9
 
 def head(hidden: int) -> ConfigDict:
     """A projector or predictor of 256 outputs; the first layer has a bias although a norm follows, the last none."""
-    return ConfigDict(
-        {
-            "hidden_dims": (hidden,), "output_dim": 256, "norm": "hidden", "hidden_bias": True, "bias": False,
-            "init": "haiku",
-        }
-    )  # fmt: skip
+    return defaults.mlp((hidden,), 256, norm="hidden", hidden_bias=True, bias=False, init="haiku")
 
 
 def imagenet_r50(epochs: int = 1000) -> ConfigDict:
     """ResNet-50, batch 4096, LARS, the target's momentum on a cosine to 1."""
     learning_rate, weight_decay, momentum = PRESETS[epochs]
-    config = ConfigDict()
-    config.seed = 0
+    config = defaults.experiment(
+        "byol", momentum=momentum, momentum_schedule="cosine",  # to 1 at the end of the run; or "constant", "linear"
+        target_init="copy",  # of the trained parameters; or "own"
+        loss_scale=1.0, predictor=True,  # False: a study, all embeddings become one
+    )  # fmt: skip
     config.compute_dtype = "bfloat16"
-
-    config.method = ConfigDict()
-    config.method.name = "byol"
-    config.method.momentum = momentum
-    config.method.momentum_schedule = "cosine"  # to 1 at the end of the run; or "constant", "linear"
-    config.method.target_init = "copy"  # of the trained parameters; or "own"
-    config.method.loss_scale = 1.0
-    config.method.predictor = True  # False: a study, all embeddings become one
-
-    config.model = ConfigDict()
-    config.model.name = "resnet"
-    config.model.depth = 50
-    config.model.width = 1.0
-    config.model.stem = "imagenet"
-    config.model.zero_init_residual = False
-    config.model.init = "haiku"
-    config.model.norm_momentum = 0.9
-    config.model.norm_groups = 1  # of the global batch, each with statistics of its own
-    config.model.projector = head(4096)
-    config.model.predictor = head(4096)
-
-    config.augment = ConfigDict()
-    config.augment.name = "byol"
-    config.augment.size = 224
-    config.augment.crop = True
-    config.augment.crop_scale = (0.08, 1.0)
-    config.augment.crop_ratio = (3 / 4, 4 / 3)
-    config.augment.crop_distribution = "clamped"
-    config.augment.method = "bicubic"
-    config.augment.flip_probability = 0.5
-    config.augment.jitter = (0.4, 0.4, 0.2, 0.1)  # brightness, contrast, saturation, hue
-    config.augment.jitter_strength = 1.0
-    config.augment.jitter_probability = 0.8
-    config.augment.brightness_mode = "additive"
-    config.augment.greyscale_probability = 0.2
-    config.augment.greyscale_first = False
-    config.augment.blur_probability = 1.0
-    config.augment.blur_sigma = (0.1, 2.0)
-    config.augment.blur_kernel = placeholder(int)  # None: a tenth of the image
-    config.augment.solarise_probability = 0.0
-    config.augment.second = ConfigDict({"blur_probability": 0.1, "solarise_probability": 0.2})  # the second view
-    config.augment.semantics = "tensorflow"  # how resizing, contrast, saturation and borders are defined
-    config.augment.mean = (0.485, 0.456, 0.406)
-    config.augment.std = (0.229, 0.224, 0.225)
-
-    config.data = ConfigDict()
-    config.data.source = "tfds:imagenet2012"
-    config.data.split = "train"
-    config.data.canvas = 256  # images are stored squashed to 256 x 256; crops are drawn in their original coordinates
-    config.data.workers = 8
-
-    config.train = ConfigDict()
-    config.train.batch_size = 4096
-    config.train.steps = 0
-    config.train.epochs = epochs
-    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
-    config.train.log_every = 50
-    config.train.eval_every = 3120
-    config.train.checkpoint_every = 1560
-    config.train.keep = 2  # of the newest checkpoints
-    config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
-    config.train.keep_best = False  # keep the best by online kNN too, and save at evaluations that improve it
-    config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
-    config.train.skip_limit = 10
-    config.train.init_from = ""
-
-    config.optim = ConfigDict()
-    config.optim.name = "lars"
-    config.optim.learning_rate = learning_rate
-    config.optim.scaling = "linear"
-    config.optim.momentum = 0.9
-    config.optim.momentum_form = "lr_outside"
-    config.optim.trust_coefficient = 1e-3
-    config.optim.weight_decay = weight_decay
-    config.optim.warmup_epochs = 10.0
-    config.optim.warmup_steps = 0
-    config.optim.schedule = "cosine"
-    config.optim.clip_norm = 0.0
-    config.optim.groups = ConfigDict({"vectors": {"weight_decay": 0.0, "trust_ratio": False}})
-
-    config.parallel = ConfigDict()
-    config.parallel.mode = "shard_map"
-    config.parallel.devices = placeholder(int)  # None: all of them
-    config.parallel.strict = False  # the same bits on any number of devices that divides `blocks`, at a price
-    config.parallel.blocks = 8  # of rows in strict mode, a power of two; the bits depend on it
-
-    config.eval = ConfigDict()
-    config.eval.source = ""  # empty: config.data.source
-    config.eval.train_split = "train"
-    config.eval.test_split = "validation"
-    config.eval.crop = 0.875
-    config.eval.protocols = ("knn", "linear")
+    config.model = defaults.resnet(50, init="haiku", projector=head(4096), predictor=head(4096))
+    config.augment = defaults.views("byol")
+    config.train.update(batch_size=4096, epochs=epochs)
+    config.optim = defaults.optim(
+        "lars", learning_rate, weight_decay=weight_decay, warmup_epochs=10.0, momentum_form="lr_outside"
+    )
+    defaults.intervals(config, 1_281_167, evaluate=10, checkpoint=5)
     return config
 
 
@@ -191,29 +103,18 @@ def cifar10_r18() -> ConfigDict:
     for name in ("projector", "predictor"):
         config.model[name].bias = True
         config.model[name].init = "torch"
-    config.augment.size = 32
+    defaults.on_cifar10(config)
     config.augment.crop_distribution = "torchvision"
     config.augment.brightness_mode = "multiplicative"
-    config.augment.blur_probability = 0.0
-    config.augment.second.blur_probability = 0.0
     config.augment.semantics = "torchvision"
-    config.augment.mean = (0.4914, 0.4822, 0.4465)
-    config.augment.std = (0.2470, 0.2435, 0.2616)
-    config.data.source = "tfds:cifar10"
-    config.data.canvas = 0
-    config.data.workers = 0
     config.train.batch_size = 256
-    config.train.eval_every = 1950
-    config.train.checkpoint_every = 975
+    defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
     config.optim.name = "larc"
     config.optim.learning_rate = 1.0
     config.optim.trust_coefficient = 0.02
     config.optim.trust_clip = True  # of a parameter: the learning rate at most
     config.optim.weight_decay = 1e-5
     config.optim.start_learning_rate = 3e-5
-    config.eval.test_split = "test"
-    config.eval.crop = 0.0
-    config.eval.protocols = ("knn", "linear", "few_label")
     return config
 
 
@@ -230,46 +131,26 @@ def cifar10_r18_200ep() -> ConfigDict:
     config.augment.std = (0.229, 0.224, 0.225)
     config.train.batch_size = 512
     config.train.epochs = 200
-    config.train.eval_every = 970
-    config.train.checkpoint_every = 485
+    defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
     config.optim = sgd(learning_rate=0.12, weight_decay=5e-4)
     return config
 
 
 def sgd(learning_rate: float, weight_decay: float) -> ConfigDict:
     """SGD over all parameters, on a cosine that moves once an epoch."""
-    optim = ConfigDict()
-    optim.name = "sgd"
-    optim.learning_rate = learning_rate
-    optim.scaling = "linear"
-    optim.momentum = 0.9
-    optim.weight_decay = weight_decay
-    optim.warmup_epochs = 0.0
-    optim.warmup_steps = 0
-    optim.schedule = "cosine_epoch"
-    optim.clip_norm = 0.0
-    optim.groups = ConfigDict({"vectors": {}})
-    return optim
+    groups = defaults.EVERYTHING_DECAYS
+    return defaults.optim("sgd", learning_rate, weight_decay=weight_decay, schedule="cosine_epoch", groups=groups)
 
 
 def cifar10_cpu() -> ConfigDict:
     """CIFAR-10 in minutes on 2 CPU cores: ResNet-18 of a quarter of the width at 16 pixels; data: `npz:DIR`."""
     config = cifar10_r18()
-    config.compute_dtype = "float32"
+    defaults.on_two_cores(config, epochs=3, batch_size=128)
     config.method.momentum = 0.97
-    config.model.width = 0.25
     config.model.projector = head(512)
     config.model.projector.norm = "all_unscaled"  # not BYOL's: without it all targets are much alike for many epochs
     config.model.predictor = head(512)
-    config.augment.size = 16
-    config.augment.crop_scale = (0.2, 1.0)
     config.augment.method = "bilinear"
-    config.data.source = "npz:data/cifar10"
-    config.train.batch_size = 128
-    config.train.epochs = 3
-    config.train.log_every = 20
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 200
     config.optim = sgd(learning_rate=0.2, weight_decay=5e-4)
     config.optim.scaling = "none"
     config.optim.schedule = "cosine"
@@ -280,24 +161,9 @@ def cifar10_cpu() -> ConfigDict:
 def digits() -> ConfigDict:
     """The demo: scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
-    config.model.width = 0.5
-    config.augment.size = 8
-    config.augment.flip_probability = 0.0
-    config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
-    config.augment.greyscale_probability = 0.0
-    config.augment.second.solarise_probability = 0.0
-    config.augment.mean = (0.5,)
-    config.augment.std = (0.5,)
-    config.data.source = "digits"
+    defaults.on_digits(config)
     config.train.batch_size = 256
-    config.train.epochs = 80
-    config.train.log_every = 10
-    config.train.eval_every = 150
-    config.train.checkpoint_every = 150
-    del config.optim["momentum"]
-    config.optim.name = "adamw"
-    config.optim.learning_rate = 0.004
-    config.optim.weight_decay = 1e-4
+    config.optim = defaults.adamw_on_two_cores()
     return config
 
 
@@ -319,8 +185,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/byol.py:digits`."""
-    if recipe not in RECIPES:
-        nearest = difflib.get_close_matches(recipe, RECIPES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"its recipes are {', '.join(RECIPES)}"
-        raise ValueError(f"configs/byol.py has no recipe {recipe!r}; {hint}")
-    return RECIPES[recipe][0]()
+    return defaults.choose(RECIPES, recipe, __file__)

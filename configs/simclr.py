@@ -25,110 +25,26 @@ layers; the paper's v1 has two), the brightness jitter (multiplicative; v1's was
 | digits                    | none: the demo           | -          | 2 CPU cores, minutes            |
 """
 
-import difflib
-
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
+from ssl_jax import defaults
 
 V1, V2 = "Chen et al. 2020, arXiv 2002.05709", "Chen et al. 2020, arXiv 2006.10029"
 
 
 def imagenet(epochs: int = 1000, width: int = 1) -> ConfigDict:
     """The paper's v1 run: ResNet-50, batch 4096, LARS 4.8, two-layer projector, temperature 0.1."""
-    config = ConfigDict()
-    config.seed = 0
+    config = defaults.experiment("simclr", temperature=0.1, loss_scale=1.0, block_size=placeholder(int))
     config.compute_dtype = "bfloat16"
-
-    config.method = ConfigDict()
-    config.method.name = "simclr"
-    config.method.temperature = 0.1
-    config.method.loss_scale = 1.0
-    config.method.block_size = placeholder(int)  # None: chosen by the machine
-
-    config.model = ConfigDict()
-    config.model.name = "resnet"
-    config.model.depth = 50
-    config.model.width = float(width)
-    config.model.stem = "imagenet"
-    config.model.zero_init_residual = True
-    config.model.init = "tensorflow"
-    config.model.norm_momentum = 0.9
-    config.model.norm_groups = 1  # of the global batch, each with statistics of its own
-    config.model.projector = ConfigDict()
-    config.model.projector.hidden_dims = (2048 * width,)
-    config.model.projector.output_dim = 128
-    config.model.projector.norm = "all"
-    config.model.projector.bias = True
-    config.model.projector.init = "tensorflow"
-
-    config.augment = ConfigDict()
-    config.augment.name = "simclr"
-    config.augment.size = 224
-    config.augment.crop_scale = (0.08, 1.0)
-    config.augment.crop_ratio = (3 / 4, 4 / 3)
-    config.augment.crop_distribution = "torchvision"
-    config.augment.crop = True
-    config.augment.method = "bicubic"
-    config.augment.flip_probability = 0.5
-    config.augment.jitter = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue
-    config.augment.jitter_strength = 1.0
-    config.augment.jitter_probability = 0.8
-    config.augment.brightness_mode = "additive"
-    config.augment.greyscale_probability = 0.2
-    config.augment.blur_probability = 0.5
-    config.augment.blur_sigma = (0.1, 2.0)
-    config.augment.solarise_probability = 0.0
-    config.augment.semantics = "tensorflow"  # how resizing, contrast, saturation and borders are defined
-    config.augment.mean = placeholder(tuple)  # None: SimCLR feeds values in [0, 1]
-    config.augment.std = placeholder(tuple)
-
-    config.data = ConfigDict()
-    config.data.source = "tfds:imagenet2012"
-    config.data.split = "train"
-    config.data.canvas = 256  # images are stored squashed to 256 x 256; crops are drawn in their original coordinates
-    config.data.workers = 8
-
-    config.train = ConfigDict()
-    config.train.batch_size = 4096
-    config.train.steps = 0
-    config.train.epochs = epochs
-    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
-    config.train.log_every = 50
-    config.train.eval_every = 3120
-    config.train.checkpoint_every = 1560
-    config.train.keep = 2  # of the newest checkpoints
-    config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
-    config.train.keep_best = False  # keep the best by online kNN too, and save at evaluations that improve it
-    config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
-    config.train.skip_limit = 10
-    config.train.init_from = ""
-
-    config.optim = ConfigDict()
-    config.optim.name = "lars"
-    config.optim.learning_rate = 0.3
-    config.optim.scaling = "linear"
-    config.optim.momentum = 0.9
-    config.optim.momentum_form = "lr_inside"
-    config.optim.trust_coefficient = 1e-3
-    config.optim.weight_decay = 1e-6
-    config.optim.warmup_epochs = 10.0
-    config.optim.warmup_steps = 0
-    config.optim.schedule = "cosine"
-    config.optim.clip_norm = 0.0
-    config.optim.groups = ConfigDict({"vectors": {"weight_decay": 0.0, "trust_ratio": False}})
-
-    config.parallel = ConfigDict()
-    config.parallel.mode = "shard_map"
-    config.parallel.devices = placeholder(int)  # None: all of them
-    config.parallel.strict = False  # the same bits on any number of devices that divides `blocks`, at a price
-    config.parallel.blocks = 8  # of rows in strict mode, a power of two; the bits depend on it
-
-    config.eval = ConfigDict()
-    config.eval.source = ""  # empty: config.data.source
-    config.eval.train_split = "train"
-    config.eval.test_split = "validation"
-    config.eval.crop = 0.875
-    config.eval.protocols = ("knn", "linear")
+    projector = defaults.mlp((2048 * width,), 128, norm="all", init="tensorflow")
+    config.model = defaults.resnet(
+        50, width=float(width), init="tensorflow", zero_init_residual=True, projector=projector
+    )
+    config.augment = defaults.views("simclr")
+    config.train.update(batch_size=4096, epochs=epochs)
+    config.optim = defaults.optim("lars", 0.3, weight_decay=1e-6, warmup_epochs=10.0)
+    defaults.intervals(config, 1_281_167, evaluate=10, checkpoint=5)
     return config
 
 
@@ -158,36 +74,24 @@ def v2_imagenet() -> ConfigDict:
 def cifar10() -> ConfigDict:
     """ResNet-18 in 100 epochs of SGD: the cleanest public reference for a short run (dkobak/simclr-cifar10)."""
     config = imagenet(epochs=100)
-    config.compute_dtype = "bfloat16"
     config.method.temperature = 0.5
     config.model.depth = 18
     config.model.stem = "cifar"
     config.model.zero_init_residual = False
     config.model.projector.hidden_dims = (1024,)
     config.model.projector.norm = "none"
-    config.augment.size = 32
+    defaults.on_cifar10(config)
     config.augment.crop_scale = (0.2, 1.0)
     config.augment.method = "bilinear"
     config.augment.jitter_strength = 0.5
     config.augment.brightness_mode = "multiplicative"
     config.augment.semantics = "torchvision"
     config.augment.greyscale_probability = 0.1
-    config.augment.blur_probability = 0.0
-    config.data.source = "tfds:cifar10"
-    config.data.canvas = 0
-    config.data.workers = 0
     config.train.batch_size = 512
-    config.train.eval_every = 970
-    config.train.checkpoint_every = 485
-    config.optim.name = "sgd"
-    config.optim.learning_rate = 0.06
-    config.optim.weight_decay = 5e-4
-    config.optim.warmup_epochs = 0.0
-    config.optim.schedule = "cosine_epoch"
-    config.optim.groups = ConfigDict({"vectors": {}})
-    config.eval.test_split = "test"
-    config.eval.crop = 0.0
-    config.eval.protocols = ("knn", "linear", "few_label")
+    defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
+    config.optim = defaults.optim(
+        "sgd", 0.06, weight_decay=5e-4, schedule="cosine_epoch", groups=defaults.EVERYTHING_DECAYS
+    )
     return config
 
 
@@ -204,9 +108,7 @@ def cifar10_code() -> ConfigDict:
     config.augment.semantics = "tensorflow"
     config.augment.greyscale_probability = 0.2
     config.train.epochs = 1000
-    config.optim = imagenet().optim
-    config.optim.learning_rate = 1.0
-    config.optim.weight_decay = 1e-4
+    config.optim = defaults.optim("lars", 1.0, weight_decay=1e-4, warmup_epochs=10.0)
     return config
 
 
@@ -227,41 +129,19 @@ def cifar10_r50() -> ConfigDict:
 def cifar10_cpu() -> ConfigDict:
     """CIFAR-10 in minutes on 2 CPU cores: 16 pixels, a quarter of the width; data: `npz:DIR`, see the README."""
     config = cifar10()
-    config.compute_dtype = "float32"
+    defaults.on_two_cores(config, epochs=8, batch_size=256)
     config.method.temperature = 0.2
-    config.model.width = 0.25
     config.model.projector.hidden_dims = (512,)
     config.model.projector.norm = "all"
-    config.augment.size = 16
     config.augment.greyscale_probability = 0.2
-    config.data.source = "npz:data/cifar10"
-    config.train.batch_size = 256
-    config.train.epochs = 8
-    config.train.log_every = 20
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 200
-    config.optim.name = "adamw"
-    config.optim.learning_rate = 0.004
-    config.optim.scaling = "none"
-    config.optim.weight_decay = 1e-4
-    config.optim.schedule = "cosine"
-    config.optim.warmup_steps = 20
+    config.optim = defaults.adamw_on_two_cores()
     return config
 
 
 def digits() -> ConfigDict:
     """The demo: scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
-    config.data.source = "digits"
-    config.model.width = 0.5
-    config.augment.size = 8
-    config.augment.flip_probability = 0.0
-    config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
-    config.augment.greyscale_probability = 0.0
-    config.train.epochs = 80
-    config.train.log_every = 10
-    config.train.eval_every = 150
-    config.train.checkpoint_every = 150
+    defaults.on_digits(config)
     return config
 
 
@@ -283,8 +163,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/simclr.py:digits`."""
-    if recipe not in RECIPES:
-        nearest = difflib.get_close_matches(recipe, RECIPES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"its recipes are {', '.join(RECIPES)}"
-        raise ValueError(f"configs/simclr.py has no recipe {recipe!r}; {hint}")
-    return RECIPES[recipe][0]()
+    return defaults.choose(RECIPES, recipe, __file__)

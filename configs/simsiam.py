@@ -20,120 +20,39 @@ Pillow's blur is three box blurs, here a Gaussian.
 | digits               | none: the demo          | -         | 2 CPU cores, minutes          |
 """
 
-import difflib
-
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+
+from ssl_jax import defaults
 
 PAPER = "Chen and He 2021, arXiv 2011.10566"
 
 
 def projector(layers: int, width: int) -> ConfigDict:
     """Dense layers of one width, each with a norm, of which the last is neither scaled nor shifted; no biases."""
-    return ConfigDict(
-        {
-            "hidden_dims": (width,) * (layers - 1), "output_dim": width, "norm": "all_unscaled", "bias": False,
-            "init": "torch",
-        }
-    )  # fmt: skip
+    return defaults.mlp((width,) * (layers - 1), width, norm="all_unscaled", bias=False)
 
 
 def predictor(hidden: int, width: int) -> ConfigDict:
     """A bottleneck; the last layer has a bias and no norm."""
-    return ConfigDict({"hidden_dims": (hidden,), "output_dim": width, "norm": "hidden", "bias": True, "init": "torch"})
+    return defaults.mlp((hidden,), width, norm="hidden")
 
 
 def imagenet_r50(batch_size: int = 512) -> ConfigDict:
     """ResNet-50, 100 epochs of SGD, the predictor at a constant rate."""
-    config = ConfigDict()
-    config.seed = 0
-    config.compute_dtype = "float32"
-
-    config.method = ConfigDict()
-    config.method.name = "simsiam"
-    config.method.stop_gradient = True  # False: a study, all embeddings become one
-
-    config.model = ConfigDict()
-    config.model.name = "resnet"
-    config.model.depth = 50
-    config.model.width = 1.0
-    config.model.stem = "imagenet"
-    config.model.zero_init_residual = True
-    config.model.init = "torch"
-    config.model.norm_momentum = 0.9
-    config.model.norm_groups = 1  # of the global batch, each with statistics of its own
-    config.model.projector = projector(layers=3, width=2048)
-    config.model.predictor = predictor(hidden=512, width=2048)
-
-    config.augment = ConfigDict()
-    config.augment.name = "moco_v2"
-    config.augment.size = 224
-    config.augment.crop = True
-    config.augment.crop_scale = (0.2, 1.0)
-    config.augment.crop_ratio = (3 / 4, 4 / 3)
-    config.augment.crop_distribution = "torchvision"
-    config.augment.method = "bilinear"
-    config.augment.flip_probability = 0.5
-    config.augment.jitter = (0.4, 0.4, 0.4, 0.1)  # brightness, contrast, saturation, hue
-    config.augment.jitter_strength = 1.0
-    config.augment.jitter_probability = 0.8
-    config.augment.brightness_mode = "multiplicative"
-    config.augment.greyscale_probability = 0.2
-    config.augment.greyscale_first = False
-    config.augment.blur_probability = 0.5
-    config.augment.blur_sigma = (0.1, 2.0)
-    config.augment.blur_kernel = 17
-    config.augment.solarise_probability = 0.0
-    config.augment.semantics = "torchvision"  # how resizing, contrast, saturation and borders are defined
-    config.augment.mean = (0.485, 0.456, 0.406)
-    config.augment.std = (0.229, 0.224, 0.225)
-
-    config.data = ConfigDict()
-    config.data.source = "tfds:imagenet2012"
-    config.data.split = "train"
-    config.data.canvas = 256  # images are stored squashed to 256 x 256; crops are drawn in their original coordinates
-    config.data.workers = 8
-
-    config.train = ConfigDict()
-    config.train.batch_size = batch_size
-    config.train.steps = 0
-    config.train.epochs = 100
-    config.train.microbatches = 1  # of the global batch, encoded one after another: exact large batches on small memory
+    config = defaults.experiment("simsiam", stop_gradient=True)  # False: a study, all embeddings become one
+    config.model = defaults.resnet(
+        50, zero_init_residual=True, projector=projector(layers=3, width=2048),
+        predictor=predictor(hidden=512, width=2048),
+    )  # fmt: skip
+    config.augment = defaults.views("moco_v2")
     config.train.log_every = 100
-    config.train.eval_every = 25020
-    config.train.checkpoint_every = 2502
-    config.train.keep = 2  # of the newest checkpoints
-    config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
-    config.train.keep_best = False  # keep the best by online kNN too, and save at evaluations that improve it
-    config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
-    config.train.skip_limit = 10
-    config.train.init_from = ""
-
-    config.optim = ConfigDict()
-    config.optim.name = "sgd"
-    config.optim.learning_rate = 0.05
-    config.optim.scaling = "linear"
-    config.optim.momentum = 0.9
-    config.optim.weight_decay = 1e-4
-    config.optim.warmup_epochs = 0.0
-    config.optim.warmup_steps = 0
-    config.optim.schedule = "cosine_epoch"
-    config.optim.clip_norm = 0.0
-    # Biases and norms decay like the rest.
-    config.optim.groups = ConfigDict({"vectors": {}, "predictor": {"constant_learning_rate": True}})
-
-    config.parallel = ConfigDict()
-    config.parallel.mode = "shard_map"
-    config.parallel.devices = placeholder(int)  # None: all of them
-    config.parallel.strict = False  # the same bits on any number of devices that divides `blocks`, at a price
-    config.parallel.blocks = 8  # of rows in strict mode, a power of two; the bits depend on it
-
-    config.eval = ConfigDict()
-    config.eval.source = ""  # empty: config.data.source
-    config.eval.train_split = "train"
-    config.eval.test_split = "validation"
-    config.eval.crop = 0.875
-    config.eval.protocols = ("knn", "linear")
+    config.train.batch_size = 512
+    defaults.intervals(config, 1_281_167, evaluate=10, checkpoint=1)
+    config.train.batch_size = batch_size
+    config.optim = defaults.optim(  # biases and norms decay like the rest
+        "sgd", 0.05, weight_decay=1e-4, schedule="cosine_epoch",
+        groups={"vectors": {}, "predictor": {"constant_learning_rate": True}},
+    )  # fmt: skip
     return config
 
 
@@ -143,38 +62,21 @@ def cifar10_r18() -> ConfigDict:
     config.model.depth = 18
     config.model.stem = "cifar"
     config.model.projector = projector(layers=2, width=2048)
-    config.augment.size = 32
-    config.augment.blur_probability = 0.0
-    config.augment.mean = (0.4914, 0.4822, 0.4465)
-    config.augment.std = (0.2023, 0.1994, 0.2010)
-    config.data.source = "tfds:cifar10"
-    config.data.canvas = 0
-    config.data.workers = 0
+    defaults.on_cifar10(config, std=defaults.CIFAR_STD_MOCO)
     config.train.epochs = 800
-    config.train.eval_every = 970
-    config.train.checkpoint_every = 485
+    defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
     config.optim.learning_rate = 0.03
     config.optim.weight_decay = 5e-4
-    config.eval.test_split = "test"
-    config.eval.crop = 0.0
-    config.eval.protocols = ("knn", "linear", "few_label")
     return config
 
 
 def cifar10_cpu() -> ConfigDict:
     """CIFAR-10 in minutes on 2 CPU cores: ResNet-18 of a quarter of the width at 16 pixels; data: `npz:DIR`."""
     config = cifar10_r18()
-    config.model.width = 0.25
+    defaults.on_two_cores(config, epochs=4, batch_size=128)
     config.model.zero_init_residual = False
     config.model.projector = projector(layers=2, width=512)
     config.model.predictor = predictor(hidden=128, width=512)
-    config.augment.size = 16
-    config.data.source = "npz:data/cifar10"
-    config.train.batch_size = 128
-    config.train.epochs = 4
-    config.train.log_every = 20
-    config.train.eval_every = 0
-    config.train.checkpoint_every = 200
     config.optim.learning_rate = 0.2
     config.optim.warmup_steps = 20
     config.optim.schedule = "cosine"
@@ -184,19 +86,8 @@ def cifar10_cpu() -> ConfigDict:
 def digits() -> ConfigDict:
     """The demo: scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
-    config.model.width = 0.5
-    config.augment.size = 8
-    config.augment.flip_probability = 0.0
-    config.augment.jitter = (0.8, 0.8, 0.0, 0.0)  # digits have one channel: no saturation, no hue
-    config.augment.greyscale_probability = 0.0
-    config.augment.mean = (0.5,)
-    config.augment.std = (0.5,)
-    config.data.source = "digits"
+    defaults.on_digits(config)
     config.train.batch_size = 256
-    config.train.epochs = 80
-    config.train.log_every = 10
-    config.train.eval_every = 150
-    config.train.checkpoint_every = 150
     return config
 
 
@@ -212,8 +103,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/simsiam.py:digits`."""
-    if recipe not in RECIPES:
-        nearest = difflib.get_close_matches(recipe, RECIPES, n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"its recipes are {', '.join(RECIPES)}"
-        raise ValueError(f"configs/simsiam.py has no recipe {recipe!r}; {hint}")
-    return RECIPES[recipe][0]()
+    return defaults.choose(RECIPES, recipe, __file__)

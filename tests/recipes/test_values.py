@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ssl_jax import defaults
 from ssl_jax.recipes import CONFIGS, config_module
 
 VALUES = json.loads((Path(__file__).parent / "values.json").read_text())
+HEAD = {"bias": True, "hidden_bias": False, "activation": "relu"}  # of projectors and predictors
 DROPPED = {"augment.name", "augment.second.name", "augment.local.name"}  # nothing read it
 
 
@@ -35,3 +37,11 @@ def test_a_recipe_keeps_its_values(recipe):
         if held.get(key, missing) != value and not (value == {} and any(name.startswith(key) for name in held))
     }
     assert differing == {}
+    # What came later is at its default, which changes nothing.
+    new = {key: value for key, value in held.items() if key not in VALUES[recipe] and not is_new_default(key, value)}
+    assert new == {}
+
+
+def is_new_default(key: str, value) -> bool:
+    """Whether a key that came later has the value that runs had without it."""
+    return defaults.is_default(key, value) or HEAD.get(key.rpartition(".")[2], HEAD) == value
