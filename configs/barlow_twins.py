@@ -115,4 +115,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/barlow_twins.py:digits`."""
-    return defaults.choose(RECIPES, recipe, __file__)
+    return defaults.choose(RECIPES, recipe, __file__, lambda: defaults.smallest(digits()))

@@ -138,6 +138,15 @@ def digits() -> ConfigDict:
     return config
 
 
+def tiny() -> ConfigDict:
+    """The smallest run, for tests."""
+    config = defaults.smallest(digits())
+    config.model.last_layer.output_dim, config.optim.groups.last_layer.frozen_steps = 16, 1
+    config.model.projector.update(hidden_dims=(16, 16), output_dim=8)
+    config.augment.local.count = 2
+    return config
+
+
 # name: (config, paper, published linear top-1 in percent, hardware)
 RECIPES = {
     "imagenet_vits16_100ep_code": (lambda: imagenet_vits16(100), PAPER, "74.0", "8 GPUs, 1.75 days"),
@@ -151,4 +160,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/dino.py:digits`."""
-    return defaults.choose(RECIPES, recipe, __file__)
+    return defaults.choose(RECIPES, recipe, __file__, tiny)

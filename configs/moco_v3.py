@@ -134,4 +134,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/moco_v3.py:digits`."""
-    return defaults.choose(RECIPES, recipe, __file__)
+    return defaults.choose(RECIPES, recipe, __file__, lambda: defaults.smallest(digits()))

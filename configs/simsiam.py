@@ -103,4 +103,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/simsiam.py:digits`."""
-    return defaults.choose(RECIPES, recipe, __file__)
+    return defaults.choose(RECIPES, recipe, __file__, lambda: defaults.smallest(digits()))

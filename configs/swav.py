@@ -146,6 +146,14 @@ def digits() -> ConfigDict:
     return config
 
 
+def tiny() -> ConfigDict:
+    """The smallest run, for tests."""
+    config = defaults.smallest(digits())
+    config.method.update(prototypes=8, queue_size=32)  # in use from the third step on
+    config.optim.groups.prototypes.frozen_steps = 1
+    return config
+
+
 # name: (config, paper, published linear top-1 in percent, hardware)
 RECIPES = {
     "imagenet_r50_100ep": (lambda: imagenet_r50(100), PAPER, "72.1", "64 V100, 6 hours"),
@@ -165,4 +173,4 @@ RECIPES = {
 
 def get_config(recipe: str = "digits") -> ConfigDict:
     """The config of a recipe; `recipe` is what follows the colon of `--config=configs/swav.py:digits`."""
-    return defaults.choose(RECIPES, recipe, __file__)
+    return defaults.choose(RECIPES, recipe, __file__, tiny)

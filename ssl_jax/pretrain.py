@@ -44,6 +44,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
 
     digest = facts.digest(workdir.digest(config), known)
     kept = {"keep": config.train.keep, "keep_every": config.train.keep_every, "config": digest}
+    kept["early"] = workdir.early_digest(directory)
     with workdir.lock(directory), checkpoint.Checkpoints(directory / "checkpoints", **kept) as checkpoints:
         workdir.prepare(directory, config)
         facts.keep(directory, known)

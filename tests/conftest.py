@@ -84,31 +84,14 @@ def x64():
 
 
 @pytest.fixture
-def tiny(monkeypatch):
-    """`tiny("simclr", "digits")`: a recipe of `configs/` made small enough to compile in seconds."""
-    from ssl_jax.models import resnet
+def tiny():
+    """`tiny("simclr")`: the smallest run of a method, unlocked, or another recipe made as small."""
+    from ssl_jax import defaults
     from ssl_jax.recipes import CONFIGS, config_module
 
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1, 1, 1, 1))  # half of ResNet-18
-
-    def make(method="simclr", recipe="digits"):
-        config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
-        config.compute_dtype = "float32"
-        config.model.depth, config.model.width = 10, 1 / 16
-        config.model.norm_groups = min(config.model.norm_groups, 2)  # a norm of two values would be a step function
-        config.train.batch_size = 16
-        config.train.steps, config.train.epochs = 5, 0
-        config.optim.warmup_steps, config.optim.warmup_epochs = 0, 0.0
-        config.train.log_every, config.train.eval_every, config.train.checkpoint_every = 1, 0, 0
-        config.data.source, config.data.canvas, config.data.workers = "digits", 0, 0
-        if method == "swav":
-            config.method.update(prototypes=8, queue_size=32)  # in use from the third step on
-            config.optim.groups.prototypes.frozen_steps = 1
-        if method == "dino":
-            config.model.last_layer.output_dim, config.optim.groups.last_layer.frozen_steps = 16, 1
-            config.model.projector.update(hidden_dims=(16, 16), output_dim=8)
-            config.augment.local.count = 2
-        return config
+    def make(method="simclr", recipe="tiny"):
+        config = config_module(CONFIGS / f"{method}.py").get_config(recipe).unlock()
+        return config if recipe == "tiny" else defaults.smallest(config)
 
     return make
 

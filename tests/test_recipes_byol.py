@@ -3,7 +3,7 @@
 import pytest
 
 from ssl_jax.recipes import CONFIGS, config_module
-from ssl_jax.train import optim
+from tests.recipes.holds import assert_holds
 
 # google-deepmind/deepmind-research at f5de0ed, byol: configs/byol.py, README.md (batch 4096), utils/networks.py (MLP),
 # utils/optimizers.py (exclude_bias_and_norm), utils/schedules.py, utils/augmentations.py, utils/dataset.py.
@@ -76,24 +76,6 @@ PUBLISHED = {
     "cifar10_r18": (SOLO_LEARN, "92.6 (online)"),
     "cifar10_r18_200ep": (LIGHTLY, "86.8 (kNN)"),
 }
-
-
-def plain(value):
-    if hasattr(value, "to_dict"):
-        return {name: plain(inner) for name, inner in value.items()}
-    return tuple(value) if isinstance(value, list | tuple) else value
-
-
-def assert_holds(config, published):
-    """Every value of a table whose names are paths in the config; "learning_rate" is the effective one."""
-    for name, value in published.items():
-        if name == "learning_rate":
-            assert optim.scaled_learning_rate(config.optim, config.train.batch_size) == pytest.approx(value)
-            continue
-        held = config
-        for part in name.split("."):
-            held = held[part]
-        assert plain(held) == value, name
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)

@@ -1,12 +1,10 @@
 """The recipes of SimSiam hold what the paper and the code say; the table is not taken from configs/."""
 
-import inspect
-
 import pytest
 
-from ssl_jax.augment import presets, views
+from ssl_jax import defaults
 from ssl_jax.recipes import CONFIGS, config_module
-from tests.test_recipes_byol import assert_holds, plain
+from tests.recipes.holds import assert_holds, plain
 
 # facebookresearch/simsiam at a7bc177: defaults of main_simsiam.py (--lr 0.05 --batch-size 512 --wd 1e-4 --epochs 100
 # --dim 2048 --pred-dim 512) and the README's --fix-pred-lr; simsiam/builder.py.
@@ -55,9 +53,6 @@ def test_every_paper_recipe_is_in_the_table():
 @pytest.mark.parametrize("recipe", ["imagenet_r50", "cifar10_r18"])
 def test_views_are_those_of_moco_v2(recipe):
     """main_simsiam.py has the augmentation of MoCo v2, which is tested against the official code."""
-    augment = config_module(CONFIGS / "simsiam.py").get_config(recipe).augment
-    parameters = inspect.signature(views.view).parameters.values()
-    defaults = {item.name: item.default for item in parameters if item.default is not inspect.Parameter.empty}
-    held = defaults | plain(augment)
-    changed = {"blur_probability", "mean", "std"} if recipe == "cifar10_r18" else set()
-    assert {name for name, value in presets.MOCO_V2.items() if held[name] != value} == changed
+    held, moco = config_module(CONFIGS / "simsiam.py").get_config(recipe).augment, defaults.views("moco_v2")
+    changed = {"size", "blur_probability", "mean", "std"} if recipe == "cifar10_r18" else set()
+    assert {name for name in moco if plain(held[name]) != plain(moco[name])} == changed

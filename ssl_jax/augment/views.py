@@ -47,9 +47,9 @@ def view(
 ):
     """One random view: crop and resize, flip, colour jitter, greyscale, blur, solarise, normalise.
 
-    The defaults are SimCLR's; `ssl_jax.augment.presets` has MoCo's. BYOL's and MoCo v3's two views are two calls with
-    other probabilities. An operation whose probability or strength is 0 is not compiled, and takes no randomness from
-    the others: with one key, the crop with and without colour distortion is the same crop.
+    The defaults are SimCLR's; `ssl_jax.defaults.views` has the other published ones. BYOL's and MoCo v3's two views are
+    two calls with other probabilities. An operation whose probability or strength is 0 is not compiled, and takes no
+    randomness from the others: with one key, the crop with and without colour distortion is the same crop.
 
     Args:
         key: PRNG key of this view.

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 from ssl_jax.models.convolution import Conv
 from ssl_jax.models.norm import BatchNorm
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+BLOCKS = {
+    10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)
+}  # fmt: skip
 LAYERS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
 
 # The default of Keras' VarianceScaling, which the official SimCLR code initialises convolutions with.
@@ -26,7 +28,7 @@ class ResNet(nn.Module):
     shortcut, in ResNet-18 and -34 also in stage 1, where shapes do not change; here they have one only where they do.
 
     Args:
-        depth: 18 or 34 (basic blocks), 50, 101 or 152 (bottleneck blocks).
+        depth: 10 (half of 18, for tests), 18 or 34 (basic blocks), 50, 101 or 152 (bottleneck blocks).
         width: multiplies the channels, `int(64 * width)` in the stem; may be fractional.
         stem: "imagenet" (7x7 convolution of stride 2, 3x3 max-pool of stride 2) or "cifar" (3x3 of stride 1, no pool).
         zero_init_residual: start the last norm of every residual block at scale 0, so that each block is the identity.

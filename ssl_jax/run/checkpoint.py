@@ -32,15 +32,17 @@ class Checkpoints:
       keep: how many of the newest to keep, at least 1.
       keep_every: checkpoints at multiples of this step are kept for ever; 0 for none.
       config: a digest of the run's config; a run does not continue from another one's checkpoint.
+      early: another digest of the same config, as earlier versions made it; None if there is none.
 
     Raises:
       ValueError: `keep` is less than 1.
     """
 
-    def __init__(self, directory, keep: int = 2, keep_every: int = 0, config: str = ""):
+    def __init__(self, directory, keep: int = 2, keep_every: int = 0, config: str = "", early: str | None = None):
         if keep < 1:
             raise ValueError(f"config.train.keep is {keep}; expected at least 1 checkpoint, to continue from")
         self.directory, self._keep, self._keep_every, self._config = Path(directory), keep, keep_every, config
+        self._accepted = {config, early}
         self._writer, self._writing, self._best = ThreadPoolExecutor(1, "checkpoint"), None, None
         if is_first():
             _sweep(self.directory)
@@ -88,7 +90,7 @@ class Checkpoints:
         restored = newest_intact(self.directory)
         if restored is None:
             return None
-        if self._config and restored.config != self._config:
+        if self._config and restored.config not in self._accepted:
             raise ValueError(
                 f"Checkpoint {restored.step} in {self.directory} was saved under another config than this run's; "
                 "put the config.json back that belongs to it, or start in another directory"

@@ -16,11 +16,15 @@ import jax
 import ml_collections
 import numpy as np
 
+from ssl_jax import defaults
 from ssl_jax.run import manifest
 from ssl_jax.run.processes import from_first, is_first, text_from_first
 
 # A run may be continued with other values of these: they change where and how often, not what is computed.
-MAY_DIFFER = ("parallel.", "data.workers", "train.microbatches", "train.keep", "train.on_nonfinite", "train.skip_limit")
+MAY_DIFFER = (
+    "parallel.", "data.workers", "train.microbatches", "train.keep", "train.best", "train.wandb", "train.on_nonfinite",
+    "train.skip_limit", "eval.protocols",
+)  # fmt: skip
 MAY_DIFFER_SUFFIX = "_every"
 
 
@@ -87,8 +91,27 @@ def may_differ(name: str) -> bool:
 
 
 def digest(config: ml_collections.ConfigDict) -> str:
-    """What identifies a run's mathematics: a digest of its config without the keys that may differ."""
-    return manifest.digest({name: value for name, value in flatten(plain(config)).items() if not may_differ(name)})
+    """What identifies a run's mathematics: a digest of its config without the keys that may differ.
+
+    Keys at their defaults do not count, so that a key that a later version adds changes no digest.
+    """
+    return manifest.digest({
+        name: value for name, value in flatten(plain(config)).items()
+        if not may_differ(name) and not defaults.is_default(name, value)
+    })  # fmt: skip
+
+
+def early_digest(workdir: Path) -> str | None:
+    """The digest that checkpoints of this directory had when all keys counted; None before the run has a config."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    held = flatten(read_json(path))
+    may_differ_then = MAY_DIFFER[:-1]  # eval.protocols may differ since
+    return manifest.digest({
+        name: value for name, value in held.items()
+        if not name.startswith(may_differ_then) and not name.endswith(MAY_DIFFER_SUFFIX)
+    })  # fmt: skip
 
 
 def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
@@ -99,17 +122,32 @@ def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
     """
     path, new = workdir / "config.json", plain(config)
     if path.exists():
-        old, wanted = flatten(read_json(path)), flatten(new)
+        held = read_json(path)
+        old, wanted = flatten(json.loads(json.dumps(defaults.fill(held)))), flatten(new)
         for name in sorted(old.keys() | wanted.keys()):
+            if name not in old and defaults.is_default(name, wanted[name]):
+                continue  # the key of a group that did not exist when the run was begun
             if not may_differ(name) and old.get(name) != wanted.get(name):
                 raise ValueError(
                     f"{workdir} holds a run with config.{name} = {old.get(name)!r}, and {wanted.get(name)!r} was asked "
                     "for; give another --workdir, or the config of that run"
                 )
+        new = _as_begun(held, new)
     if is_first():
         workdir.mkdir(parents=True, exist_ok=True)
         write_json(path, new)
         write_json(workdir / "environment.json", environment())
+
+
+def _as_begun(held: dict, new: dict, prefix: str = "") -> dict:
+    """`new` without keys that the run was begun without and that say nothing: its early checkpoints count all keys."""
+    kept = {name: held[name] for name in held if prefix + name in defaults.DROPPED}
+    for name, value in new.items():
+        if isinstance(value, dict) and name in held:
+            kept[name] = _as_begun(held[name], value, f"{prefix}{name}.")
+        elif name in held or not defaults.is_default(prefix + name, value):
+            kept[name] = value
+    return kept
 
 
 def read_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -123,7 +161,7 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     if not there:
         raise ValueError(f"{workdir} holds no run (no config.json there); give the --workdir of a pretraining run")
     text = text_from_first(path.read_text(encoding="utf-8", errors="replace") if is_first() else "")
-    return ml_collections.ConfigDict(_parse(text, path), convert_dict=True).lock()
+    return ml_collections.ConfigDict(defaults.fill(_parse(text, path)), convert_dict=True).lock()
 
 
 def environment() -> dict:

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.run import workdir
+from tests.recipes.test_values import VALUES
 
 
 def test_a_run_is_described_and_read_back(tiny, tmp_path):
@@ -44,7 +46,7 @@ def test_the_digest_is_that_of_the_mathematics(tiny):
     assert same == {
         "parallel.mode", "parallel.devices", "parallel.strict", "parallel.blocks", "data.workers",
         "train.microbatches",
-        "train.keep", "train.keep_every", "train.keep_best",
+        "train.keep", "train.keep_every", "train.keep_best", "train.best", "train.wandb", "eval.protocols",
         "train.on_nonfinite", "train.skip_limit",
         "train.log_every", "train.eval_every", "train.checkpoint_every",
     }  # fmt: skip
@@ -77,3 +79,34 @@ def test_one_command_at_a_time_trains_in_a_directory(tmp_path):
             pass
     with workdir.lock(tmp_path / "run"):
         pass
+
+
+def as_it_was(recipe):
+    """The config.json of a run of this recipe from before 2026-11-27, as nested dicts."""
+    config = {}
+    for key, value in VALUES[recipe].items():
+        *folders, last = key.split(".")
+        inner = config
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        if last:
+            inner[last] = value
+    return config
+
+
+@pytest.mark.parametrize("recipe", ["simclr:digits", "byol:cifar10_cpu", "moco_v3:imagenet_vits", "dino:digits"])
+def test_a_run_from_before_a_key_existed_goes_on(recipe, tmp_path):
+    old, (method, name) = as_it_was(recipe), recipe.split(":")
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    config = config_module(CONFIGS / f"{method}.py").get_config(name)
+    everything = workdir.early_digest(tmp_path)
+    workdir.prepare(tmp_path, config)
+    assert workdir.early_digest(tmp_path) == everything  # so that its checkpoints are known even after a second start
+    read = workdir.read_config(tmp_path)
+    assert workdir.digest(read) == workdir.digest(config) and "name" not in read.augment
+    assert workdir.plain(read)["train"] == workdir.plain(config)["train"]
+    old["method"]["name"], old["seed"] = "other", 5
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(ValueError, match="config.method.name = 'other'"):
+        workdir.prepare(tmp_path, config)
+    assert workdir.early_digest(tmp_path) != everything

@@ -2,15 +2,13 @@ import functools
 import inspect
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 from scipy import ndimage
 from sklearn.datasets import load_sample_image
 
-from ssl_jax.augment import presets
-from ssl_jax.augment.presets import MOCO_V1, MOCO_V2, MOCO_V3, MOCO_V3_VIT, moco_v1, moco_v2, moco_v3
+from ssl_jax import defaults
 from ssl_jax.augment.views import view
 
 PHOTO = load_sample_image("china.jpg")[100:148, 200:264]
@@ -63,59 +61,45 @@ V3 = tuple(
     for blur, solarise in ((1.0, 0.0), (0.1, 0.2))
 )
 V3_VIT = tuple(official | dict(crop_scale=(0.08, 1.0)) for official in V3)
+
+
+def published(name, second=False, **changes):
+    """The arguments of `view` for one view of a published augmentation, as configs have them."""
+    config = defaults.views(name, **changes).to_dict()
+    own = config.pop("second", {})
+    return config | own if second else config
+
+
 OFFICIAL = {
-    "moco_v1": (moco_v1, V1),
-    "moco_v2": (moco_v2, V2),
-    "moco_v3_0": (functools.partial(moco_v3, position=0), V3[0]),
-    "moco_v3_1": (functools.partial(moco_v3, position=1), V3[1]),
-    "moco_v3_0_vit": (functools.partial(moco_v3, position=0, vit=True), V3_VIT[0]),
-    "moco_v3_1_vit": (functools.partial(moco_v3, position=1, vit=True), V3_VIT[1]),
+    "moco_v1": (published("moco_v1"), V1),
+    "moco_v2": (published("moco_v2"), V2),
+    "moco_v3_0": (published("moco_v3"), V3[0]),
+    "moco_v3_1": (published("moco_v3", second=True), V3[1]),
+    "moco_v3_0_vit": (published("moco_v3", crop_scale=(0.08, 1.0)), V3_VIT[0]),
+    "moco_v3_1_vit": (published("moco_v3", second=True, crop_scale=(0.08, 1.0)), V3_VIT[1]),
 }
 RESNET = [name for name in OFFICIAL if not name.endswith("vit")]
 
 
 @functools.cache
 def compiled(name, **options):
-    return jax.jit(jax.vmap(functools.partial(OFFICIAL[name][0], **options), (0, None)))
+    return jax.jit(jax.vmap(functools.partial(view, **(OFFICIAL[name][0] | options)), (0, None)))
 
 
 def views(name, key, image, count, **options):
     return np.asarray(compiled(name, **options)(jax.random.split(key, count), image))
 
 
-def test_presets_are_the_official_values():
-    assert MOCO_V1 == V1 and MOCO_V2 == V2
-    assert MOCO_V3 == V3 and MOCO_V3_VIT == V3_VIT
-
-
-def test_presets_follow_no_default_of_view():
-    keywords = {p.name for p in inspect.signature(view).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    for preset in (MOCO_V1, MOCO_V2, *MOCO_V3, *MOCO_V3_VIT):
-        assert set(preset) == keywords - {"size", "original_size"}
-
-
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_functions_pass_their_preset_and_what_overrides_it(name, monkeypatch):
-    monkeypatch.setattr(presets, "view", lambda key, image, **options: (key, image, options))
-    function, official = OFFICIAL[name]
-    assert function("key", "image") == ("key", "image", official | dict(size=224))
-    overridden = function("key", "image", size=32, method="bicubic", original_size=(5, 6))[2]
-    assert overridden == official | dict(size=32, method="bicubic", original_size=(5, 6))
+def test_published_views_are_the_official_values(name):
+    held, official = OFFICIAL[name]
+    assert held == official | {"size": 224}
 
 
-@pytest.mark.parametrize("position", [2, -1, None])
-def test_positions_are_two(key, position):
-    with pytest.raises(ValueError, match="position"):
-        jax.eval_shape(functools.partial(moco_v3, position=position), key, PHOTO)
-
-
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_size_and_dtype(key, name):
-    function = OFFICIAL[name][0]
-    result = jax.eval_shape(function, key, PHOTO)
-    assert result.shape == (224, 224, 3) and result.dtype == jnp.float32
-    result = jax.eval_shape(functools.partial(function, size=(8, 12)), key, jnp.zeros((20, 20, 3), jnp.bfloat16))
-    assert result.shape == (8, 12, 3) and result.dtype == jnp.bfloat16
+def test_the_defaults_are_those_of_view():
+    keywords = [p for p in inspect.signature(view).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own = {p.name: p.default for p in keywords if p.name not in ("size", "original_size")}
+    assert own | {"size": 224} == defaults.VIEW
 
 
 @pytest.mark.parametrize("name", ["moco_v1", "moco_v3_1"])

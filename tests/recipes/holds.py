@@ -1,0 +1,31 @@
+"""Comparing a config with a table of published values, whose names are paths in the config."""
+
+import pytest
+
+from ssl_jax.train import optim
+
+
+def plain(value):
+    """Nested dicts and tuples, whatever the config holds."""
+    if hasattr(value, "items"):
+        return {name: plain(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def agrees(held, published) -> bool:
+    """Whether two values are equal; of dicts, what the published one names."""
+    if isinstance(published, dict):
+        return published.keys() <= held.keys() and all(agrees(held[name], published[name]) for name in published)
+    return held == published
+
+
+def assert_holds(config, published):
+    """Every value of the table; "learning_rate" is the effective one."""
+    for name, value in published.items():
+        if name == "learning_rate":
+            assert optim.scaled_learning_rate(config.optim, config.train.batch_size) == pytest.approx(value)
+            continue
+        held = config
+        for part in name.split("."):
+            held = held[part]
+        assert agrees(plain(held), plain(value)), (name, plain(held), value)
