@@ -219,7 +219,8 @@ class Step:
 
     def _optimizer(self, optim, learning_rate):
         trained = [p for p in self.networks.parameters() if p.requires_grad]
-        vectors = optim.groups.vectors.get("weight_decay", optim.weight_decay)
+        vectors = optim.groups.vectors.weight_decay
+        vectors = optim.weight_decay if vectors is None else vectors
         groups = [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": optim.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": vectors},

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from ssl_jax.methods.parts import networks
+from ssl_jax.models import vit
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment
 from tests.recipes.holds import assert_holds
@@ -105,7 +105,7 @@ def test_vit_b_has_the_published_number_of_parameters():
 
 
 def test_the_patch_projection_alone_is_frozen(tiny, tiny_batch, monkeypatch):
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=1, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=1, heads=2))
     config = load("moco_v3", "cifar10_vit_ti")
     config.model.size, config.model.heads, config.compute_dtype = "test", 0, "float32"
     config.model.projector.hidden_dims = config.model.predictor.hidden_dims = (8,)

@@ -114,6 +114,17 @@ def random_resized_crop(
     return jnp.clip(resample(image, box, size, method=method, antialias=antialias, flip=flip), 0.0, 1.0)
 
 
+def random_shift(key, image, pad: int):
+    """A random part of the image's own size, after `pad` black pixels were put around it; uniform over all places.
+
+    >>> random_shift(jax.random.key(0), jnp.ones((4, 4, 1)), 1).shape
+    (4, 4, 1)
+    """
+    padded = jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
+    return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+
+
 def center_crop(image, size, *, proportion=0.875, method: str = "bicubic", antialias: bool = True, original_size=None):
     """The evaluation crop: the largest central box with the output's shape, shrunk by `proportion`, resized to `size`.
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from ssl_jax.augment.colour import random_greyscale, random_solarise
 from ssl_jax.augment.filters import random_gaussian_blur
-from ssl_jax.augment.geometry import center_crop, random_resized_crop
+from ssl_jax.augment.geometry import center_crop, random_resized_crop, random_shift
 from ssl_jax.augment.image import check_choice, normalise, to_float, uniform
 from ssl_jax.augment.jitter import colour_jitter
 from ssl_jax.augment.resample import resample
@@ -23,6 +23,7 @@ def view(
     *,
     size,
     crop: bool = True,
+    pad: int = 0,
     crop_scale=(0.08, 1.0),
     crop_ratio=(3 / 4, 4 / 3),
     crop_distribution: str = "torchvision",
@@ -56,6 +57,7 @@ def view(
         image: `[H, W, C]`, uint8 in 0..255 or floating point in [0, 1].
         size: output (height, width), or one int for both; static.
         crop: False resizes the whole image instead.
+        pad: with `crop=False`, black pixels put around the resized image, of which a random part of `size` is taken.
         crop_scale: range of crop area / image area.
         crop_ratio: range of width / height.
         crop_distribution: "torchvision", "tensorflow" (the official SimCLR's) or "clamped" (BYOL's): see `sample_crop`.
@@ -115,6 +117,8 @@ def view(
         whole = (0, 0, *image.shape[:2])
         image = resample(image, whole, size, method=method, antialias=library["antialias"], flip=flip)
         image = jnp.clip(image, 0.0, 1.0)
+        if pad:
+            image = random_shift(key_crop, image, pad)
     if greyscale_probability and greyscale_first:
         image = random_greyscale(key_greyscale, image, greyscale_probability)
     if jitter_probability and jitter_strength and any(jitter):

@@ -6,7 +6,7 @@ CIFAR_STD_MOCO = (0.2023, 0.1994, 0.2010)  # in the authors' demo of MoCo, and i
 
 # Arguments of `augment.views.view`, which says what they mean.
 VIEW = {
-    "size": 224, "crop": True, "crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3),
+    "size": 224, "crop": True, "pad": 0, "crop_scale": (0.08, 1.0), "crop_ratio": (3 / 4, 4 / 3),
     "crop_distribution": "torchvision", "method": "bicubic", "flip_probability": 0.5,
     "jitter": (0.8, 0.8, 0.8, 0.2),  # brightness, contrast, saturation, hue
     "jitter_strength": 1.0, "jitter_probability": 0.8, "jitter_order": "random", "brightness_mode": "multiplicative",

@@ -8,15 +8,13 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ssl_jax.models.convolution import Conv
+from ssl_jax.models.initializers import CONV_INITS, choose, variance_scaling
 from ssl_jax.models.norm import BatchNorm
 
 BLOCKS = {
     10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)
 }  # fmt: skip
 LAYERS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
-
-# The default of Keras' VarianceScaling, which the official SimCLR code initialises convolutions with.
-variance_scaling = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
 class ResNet(nn.Module):
@@ -71,6 +69,11 @@ class ResNet(nn.Module):
     def feature_dim(self) -> int:
         """Number of pooled features."""
         return int(64 * self.width) * (8 if self.depth < 50 else 32)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The inner layers that can be asked for."""
+        return LAYERS
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
@@ -163,3 +166,11 @@ class ResidualBlock(nn.Module):
             x = self.conv(y.shape[-1], 1, self.stride, name="shortcut_conv")(x)
             x = self.norm(name="shortcut_norm")(x, train=train, group_ids=group_ids)
         return nn.relu(x + y)
+
+
+def build(model, *, norm, dtype) -> ResNet:
+    """The network of `config.model`: `depth`, `width`, `stem`, `zero_init_residual`, `init`."""
+    return ResNet(
+        depth=model.depth, width=model.width, stem=model.stem, zero_init_residual=model.zero_init_residual, norm=norm,
+        kernel_init=choose(CONV_INITS, model.get("init", "tensorflow"), "config.model.init"), dtype=dtype,
+    )  # fmt: skip

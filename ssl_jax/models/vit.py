@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.models.dropout import DropPath
+from ssl_jax.models.initializers import choose
 from ssl_jax.models.positions import SINCOS, interpolate
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
@@ -95,6 +96,11 @@ class ViT(nn.Module):
     def feature_dim(self) -> int:
         """Number of pooled features."""
         return self.width
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The inner layers that can be asked for."""
+        return tuple(f"block_{i + 1}" for i in range(self.depth))
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
@@ -276,3 +282,24 @@ INITS = {
     "mae": Init(xavier_uniform, xavier_uniform, normal, xavier_uniform, None),
     "dino": Init(normal, normal, normal, None, None),
 }
+
+
+KEYS = (
+    "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
+)  # fmt: skip
+
+
+def build(model, *, norm, dtype) -> ViT:
+    """The network of `config.model`, which has `KEYS`; `norm` is for encoders with batch norm, and unused here."""
+    missing = [name for name in KEYS if name not in model]
+    if missing:
+        raise ValueError(
+            f"config.model.name is 'vit', but config.model has no {', '.join(missing)}; start from a recipe of a "
+            "vision transformer, such as configs/moco_v3.py:imagenet_vits"
+        )
+    size = choose(SIZES, model.size, "config.model.size")
+    size = size | ({"heads": model.heads} if model.heads else {})
+    return ViT(
+        **size, patch_size=model.patch_size, positions=model.positions, class_token=model.class_token, pool=model.pool,
+        init_scheme=model.init, drop_path=model.drop_path, attention=model.attention, remat=model.remat, dtype=dtype,
+    )  # fmt: skip

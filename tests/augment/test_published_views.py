@@ -26,6 +26,7 @@ OFF = dict.fromkeys(PROBABILITIES, 0.0) | dict(crop=False, mean=None, std=None)
 # What the transforms of torchvision and Pillow do where the official code passes no argument.
 LIBRARY = dict(
     crop=True,
+    pad=0,
     crop_ratio=(3 / 4, 4 / 3),
     crop_distribution="torchvision",
     method="bilinear",

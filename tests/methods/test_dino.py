@@ -11,7 +11,7 @@ from ssl_jax import methods
 from ssl_jax.evaluation import health
 from ssl_jax.methods.api import Progress
 from ssl_jax.methods.parts import networks
-from ssl_jax.models import resnet
+from ssl_jax.models import resnet, vit
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment, optim
 from tests.methods.by_hand import PROGRESS, prepare, unit, watched
@@ -25,7 +25,7 @@ MADE = {}  # what `made` has made
 def small(tiny, monkeypatch):
     """On digits with two small crops: a ResNet of one block, or a vision transformer of two without any batch norm."""
     monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=2, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=2, heads=2))
 
     def make(model="resnet", **changes):
         config = tiny("dino")

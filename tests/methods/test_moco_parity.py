@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ssl_jax.methods.parts import networks
-from ssl_jax.models import resnet
+from ssl_jax.models import resnet, vit
 from ssl_jax.models.norm import shuffled_groups
 from ssl_jax.train import experiment, step
 
@@ -204,7 +204,7 @@ def test_moco_v3_with_a_resnet(official, tiny, x64):
 
 
 def test_moco_v3_with_a_vit(official, tiny, x64, monkeypatch):
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=16, depth=2, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=16, depth=2, heads=2))
     config = small(tiny("moco_v3", "cifar10_vit_ti"))
     config.model.size, config.model.heads = "test", 0
     config.model.projector.hidden_dims, config.model.projector.output_dim = (12, 12), 8

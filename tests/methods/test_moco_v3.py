@@ -7,7 +7,7 @@ import pytest
 
 from ssl_jax import methods
 from ssl_jax.methods.api import Progress
-from ssl_jax.methods.parts import networks
+from ssl_jax.models import vit
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment
 
@@ -17,7 +17,7 @@ BATCH = 16
 @pytest.fixture
 def transformer(monkeypatch):
     """cifar10_vit_ti with two blocks of width 8 on 8 x 8 digits."""
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=2, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=2, heads=2))
     config = config_module(CONFIGS / "moco_v3.py").get_config("cifar10_vit_ti")
     config.model.size, config.model.heads, config.model.drop_path = "test", 0, 0.4
     config.model.projector.hidden_dims = config.model.predictor.hidden_dims = (8,)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from ssl_jax.methods.api import Progress
 from ssl_jax.methods.parts import teacher
+from ssl_jax.methods.parts import teacher as parts
 
 
 def config(value=0.99, schedule="constant"):
@@ -32,7 +33,7 @@ def test_the_teacher_is_the_weighted_mean_of_all_parameters_it_has_seen(x64):
     seen = [{"a": jnp.full(3, value), "b": {"c": jnp.array([value, -value])}} for value in (1.0, 3.0, 7.0)]
     teacher = seen[0]
     for params in seen[1:]:
-        teacher, change = teacher.follow(teacher, params, 0.25)
+        teacher, change = parts.follow(teacher, params, 0.25)
     expected = 0.75 * (0.75 * 1.0 + 0.25 * 3.0) + 0.25 * 7.0
     np.testing.assert_allclose(teacher["a"], expected, rtol=1e-15)
     np.testing.assert_allclose(teacher["b"]["c"], [expected, -expected], rtol=1e-15)
@@ -42,9 +43,9 @@ def test_the_teacher_is_the_weighted_mean_of_all_parameters_it_has_seen(x64):
 
 def test_a_frozen_teacher_does_not_change_and_one_without_memory_is_the_encoder():
     teacher, params = {"w": jnp.ones(2)}, {"w": jnp.full(2, 0.1)}
-    kept, change = teacher.follow(teacher, params, 0.0)
+    kept, change = parts.follow(teacher, params, 0.0)
     assert np.array_equal(kept["w"], teacher["w"]) and float(change) == 0
-    assert np.array_equal(teacher.follow(teacher, params, 1.0)[0]["w"], params["w"])
+    assert np.array_equal(parts.follow(teacher, params, 1.0)[0]["w"], params["w"])
 
 
 def test_the_end_of_a_long_run_is_exact_and_not_called_frozen():

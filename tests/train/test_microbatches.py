@@ -7,8 +7,7 @@ import pytest
 
 from ssl_jax import collectives, methods
 from ssl_jax.evaluation.online_probe import OnlineProbe
-from ssl_jax.methods.parts import networks
-from ssl_jax.models import resnet
+from ssl_jax.models import resnet, vit
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.run import startup
 from ssl_jax.train import experiment, microbatches, step
@@ -40,7 +39,7 @@ def small(tiny, x64, monkeypatch):
 @pytest.fixture
 def transformer(small, monkeypatch):
     """MoCo v3 with a tiny transformer that drops paths, and no batch norm at all."""
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=8, depth=2, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=2, heads=2))
     config = small("moco_v3")
     config.model = config_module(CONFIGS / "moco_v3.py").get_config("cifar10_vit_ti").model
     config.model.size, config.model.heads, config.model.drop_path, config.model.norm_groups = "test", 0, 0.4, 1
@@ -167,7 +166,7 @@ def test_the_start_up_lines_say_it(transformer, tiny_batch):
 @pytest.mark.as_users
 def test_memory_does_not_grow_with_the_batch(transformer, tiny_batch, monkeypatch):
     """At a fixed microbatch, a batch 16 times as large takes more memory for its embeddings alone."""
-    monkeypatch.setitem(networks.SIZES, "test", dict(width=32, depth=1, heads=2))
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=32, depth=1, heads=2))
     transformer.augment.size = 16
 
     def temporary(count):

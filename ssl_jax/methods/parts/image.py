@@ -10,6 +10,17 @@ from ssl_jax.augment.views import evaluation_view, view
 from ssl_jax.methods.parts.precision import wide_dtype
 
 
+def one_view(config):
+    """The `views` of a method that sees every image once: `augment.views.view` by the arguments in `config.augment`."""
+    make, dtype = partial(view, **config.augment.to_dict()), wide_dtype(config)
+
+    def views(key, example):
+        image = example["image"].astype(dtype) / 255
+        return {"view_0": make(key, image, original_size=example.get("size")), "index": example["index"]}
+
+    return views
+
+
 def two_views(config):
     """The `views` of a method that sees every image twice.
 

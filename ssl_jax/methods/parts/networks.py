@@ -12,42 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax import collectives
+from ssl_jax import collectives, models
 from ssl_jax.methods.parts.image import resolutions
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.heads import MLPHead
+from ssl_jax.models.initializers import DENSE_INITS, choose
 from ssl_jax.models.norm import BatchNorm
-from ssl_jax.models.resnet import ResNet, variance_scaling
-from ssl_jax.models.vit import SIZES, ViT
 
-
-def haiku_init(key, shape, dtype):
-    """Haiku's default, and so BYOL's: normal of deviation 1/sqrt(fan_in), cut off at twice that, not rescaled."""
-    return nn.initializers.truncated_normal(1 / np.sqrt(np.prod(shape[:-1])))(key, shape, dtype)
-
-
-# What PyTorch does by default, and so the official code of MoCo: convolutions as torchvision's ResNet, dense layers
-# uniform in +-1/sqrt(fan_in), biases included.
-CONV_INITS = {
-    "tensorflow": variance_scaling,
-    "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
-    "haiku": haiku_init,
-}
-DENSE_INITS = {
-    "tensorflow": {},
-    "torch": {
-        "kernel_init": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-        "bias_init": lambda fan_in: lambda key, shape, dtype: jax.random.uniform(
-            key, shape, dtype, -1 / np.sqrt(fan_in), 1 / np.sqrt(fan_in)
-        ),
-    },
-    "haiku": {"kernel_init": haiku_init},
-    "dino": {"kernel_init": nn.initializers.normal(0.02)},
-}
 ACTIVATIONS = {"relu": nn.relu, "gelu": partial(nn.gelu, approximate=False)}
-VIT_KEYS = (
-    "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
-)  # fmt: skip
 NORMS = ("none", "hidden", "all", "all_unscaled", "all_affine")  # of the last: offset none, neither, both
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 
@@ -65,10 +37,10 @@ def make_networks(config, *heads: str):
             f"config.model.norm_groups is {groups} and config.train.batch_size {batch}; expected groups that share the "
             "batch evenly, at least one example each; change one of the two"
         )
-    encoder = {"resnet": _resnet, "vit": _vit}.get(config.model.name)
-    if encoder is None:
-        raise ValueError(f"config.model.name is {config.model.name!r}; expected 'resnet' or 'vit'")
-    makers = {"encoder": encoder(config)} | {name: _head(config, name) for name in heads}
+    dtype = compute_dtype(config)
+    makers = {"encoder": lambda norm: models.build(config.model, norm=norm, dtype=dtype)}
+    makers |= {name: _head(config, name) for name in heads}
+    makers["encoder"](BatchNorm)  # what is wrong with the config is said now
 
     groups_among = norm_groups(config)
 
@@ -223,32 +195,6 @@ def encode(make, prepare):
     return encode_inputs
 
 
-def _resnet(config):
-    model = config.model
-    kernel_init = _choice(CONV_INITS, model.get("init", "tensorflow"), "config.model.init")
-    return lambda norm: ResNet(
-        depth=model.depth, width=model.width, stem=model.stem, zero_init_residual=model.zero_init_residual,
-        norm=norm, kernel_init=kernel_init, dtype=compute_dtype(config),
-    )  # fmt: skip
-
-
-def _vit(config):
-    model = config.model
-    missing = [name for name in VIT_KEYS if name not in model]
-    if missing:
-        raise ValueError(
-            f"config.model.name is 'vit', but config.model has no {', '.join(missing)}; start from a recipe of a "
-            "vision transformer, such as configs/moco_v3.py:imagenet_vits"
-        )
-    size = _choice(SIZES, model.size, "config.model.size")
-    size = size | ({"heads": model.heads} if model.heads else {})
-    return lambda norm: ViT(
-        **size, patch_size=model.patch_size, positions=model.positions, class_token=model.class_token, pool=model.pool,
-        init_scheme=model.init, drop_path=model.drop_path, attention=model.attention, remat=model.remat,
-        dtype=compute_dtype(config),
-    )  # fmt: skip
-
-
 def _head(config, name):
     """The head that `config.model.<name>` describes.
 
@@ -261,8 +207,8 @@ def _head(config, name):
     head = config.model[name]
     if head.norm not in NORMS:
         raise ValueError(f"config.model.{name}.norm is {head.norm!r}; expected one of {', '.join(NORMS)}")
-    inits = _choice(DENSE_INITS, head.get("init", "tensorflow"), f"config.model.{name}.init")
-    activation = _choice(ACTIVATIONS, head.get("activation", "relu"), f"config.model.{name}.activation")
+    inits = choose(DENSE_INITS, head.get("init", "tensorflow"), f"config.model.{name}.init")
+    activation = choose(ACTIVATIONS, head.get("activation", "relu"), f"config.model.{name}.activation")
 
     def make(norm):
         last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}, "all_affine": {}}
@@ -275,9 +221,3 @@ def _head(config, name):
         )  # fmt: skip
 
     return make
-
-
-def _choice(choices: dict, name: str, key: str):
-    if name not in choices:
-        raise ValueError(f"{key} is {name!r}; expected one of {', '.join(choices)}")
-    return choices[name]
