@@ -3,9 +3,10 @@
     python -m ssl_jax.pretrain --config=configs/rotation.py:digits --workdir=runs/rotation_digits
 
 Paper: Gidaris et al. 2018, arXiv 1803.07728. Official code: gidariss/FeatureLearningRotNet. The recipes `_code` are its
-config files: 200 epochs on CIFAR-10 and 50 on ImageNet, where the paper says 100 (the rate is a fifth from 30, 60 and 80
-on) and 30 (a tenth from 10 and 20 on). Published numbers on CIFAR-10 are of a classifier of three dense layers on the second block's map, on
-ImageNet of a linear one on the third convolution's; here `linear` is a linear probe of that map, max-pooled.
+config files: 200 epochs on CIFAR-10 and 50 on ImageNet, where the paper says 100 (the rate is a fifth from 30, 60 and
+80 on) and 30 (a tenth from 10 and 20 on). Published numbers on CIFAR-10 are of a classifier of three dense layers on
+the second block's map, on ImageNet of a linear one on the third convolution's; here `linear` is a linear probe of that
+map, max-pooled.
 
 | recipe                  | paper, section            | published | hardware of the published run |
 |-------------------------|---------------------------|-----------|-------------------------------|

@@ -6,17 +6,19 @@ Writes `evaluation.json` in the run directory (running a protocol again replaces
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 from absl import flags
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
-from ssl_jax.evaluation import features, protocols
+from ssl_jax.evaluation import features, held_out, protocols
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
@@ -37,8 +39,11 @@ def calibration_rows(examples: int, config) -> int:
     return rows - rows % groups
 
 
-def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> Encoder:
-    """The encoder before its first step, its batch statistics settled on training batches."""
+def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> dict[str, Encoder]:
+    """The encoder before its first step: "random_initial" with its norms' first statistics, "random" with settled ones.
+
+    Without batch statistics the two are one, "random".
+    """
     method, key = methods.build(config, known), jax.random.key(config.seed)
     views = jax.jit(jax.vmap(method.views))
 
@@ -46,10 +51,48 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
         return views(jax.random.split(jax.random.fold_in(key, k), pipe.batch_size), pipe[k])
 
     params, state = jax.jit(method.init)(key, {name: rows[:2] for name, rows in viewed(0).items()})
-    batches = map(viewed, range(CALIBRATION_STEPS))
-    state = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
-    params, state = encoder.parallel.replicate((params, state))
-    return dataclasses.replace(encoder, params=params, state=state)
+    made = {"random": state}
+    if state.get("batch_stats"):
+        batches = map(viewed, range(CALIBRATION_STEPS))
+        made = {"random_initial": state}
+        made["random"] = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
+    params, made = encoder.parallel.replicate((params, made))
+    return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
+
+
+def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Callable, layer: str | None):
+    """What the protocols use: features of every kind and held-out metrics, made when they are asked for."""
+    known = facts.read(directory)
+
+    @functools.cache
+    def encoders():
+        batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
+        return {**untrained(encoder, config, batches, known), "encoder": encoder}
+
+    @functools.cache
+    def found():
+        kinds = {kind: own.rows for kind, own in encoders().items()}
+        values = 4 * len(train) * math.prod(train[0]["image"].shape)
+        if values <= MOST_PIXELS:
+            kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
+        else:
+            print(f"input pixels left out: as features they would take {values / 2**30:.0f} GiB")
+        return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
+
+    def measure(kind):
+        run = held_out.forward(methods.build(config, known), methods.Progress(0, 1))
+        rows = min(config.train.batch_size, len(test))
+        batches = pipeline.Batches(test, batch_size=rows, seed=config.seed, shuffle=False)
+        own = encoders()[kind]
+        params, state = jax.tree.map(np.asarray, (own.params, own.state))  # one device is enough
+        key = jax.random.key(config.seed)
+        return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
+
+    labelled = train.num_classes is not None and test.num_classes is not None
+    return protocols.Context(
+        has=frozenset({"label"} if labelled else ()), features=found, held_out=measure, num_classes=train.num_classes,
+        split=config.eval.test_split, layer=layer, seed=config.seed,
+    )  # fmt: skip
 
 
 def evaluate(
@@ -58,34 +101,29 @@ def evaluate(
 ) -> list[dict]:  # fmt: skip
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
 
-    All processes of a run encode; process 0 does the rest, and the others return no rows. `watch` wraps the batches
-    that are encoded.
+    Protocols whose needs the data does not meet are left out, with a line that says so. All processes of a run encode;
+    process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded.
     """
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source or config.data.source
     splits = (config.eval.train_split, config.eval.test_split)
     train, test = (sources.load(spec, split, canvas=config.data.canvas or None) for split in splits)
-    if train.num_classes is None or test.num_classes is None:
-        raise ValueError(f"{spec} has no labels, which probes need; give labelled data: --data or config.eval.source")
-
     encoder = load_encoder(directory, layer, checkpoint)
-    batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
-    kinds = {"random": untrained(encoder, config, batches, facts.read(directory)).rows, "encoder": encoder.rows}
-    pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
-    if pixels <= MOST_PIXELS:
-        kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
-    else:
-        print(f"input pixels left out: as features they would take {pixels / 2**30:.0f} GiB")
-    found = {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
-    rows = []
-    if is_first():
-        rows = protocols.evaluate(
-            found, names, num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed
-        )
+    context = context_of(directory, config, encoder, train, test, watch, layer)
+    names = protocols.possible(names, context.has)
+    if any(protocols.load(name).NEEDS for name in names):
+        context.features()  # encoded by all processes together
+    if "pretext" in names:
+        context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
+        for kind in ("random", "encoder"):
+            context.held_out(kind)
+    rows = protocols.evaluate(context, names) if is_first() else []
+    if rows:
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        print(protocols.table(rows))
+        said = (protocols.table(rows), protocols.gains(rows), protocols.held_out_lines(rows))
+        print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
     wait_for_first("evaluated")
     return rows
 

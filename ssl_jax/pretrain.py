@@ -87,12 +87,6 @@ def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Ex
     return dataclasses.replace(run, step=step)
 
 
-def labelled(config) -> bool:
-    """Whether the data that the run is to be evaluated on has labels."""
-    spec = config.eval.source or config.data.source
-    return sources.load(spec, config.eval.train_split, canvas=config.data.canvas or None).num_classes is not None
-
-
 def main() -> int:
     termination.end_on_sigterm()
     directory = Path(FLAGS.workdir) if FLAGS.workdir else None
@@ -101,11 +95,8 @@ def main() -> int:
     try:
         outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
         if outcome == "finished" and FLAGS.config.eval.protocols:
-            if labelled(FLAGS.config):
-                with termination.termination(single=False) as asked:
-                    evaluate.evaluate(directory, FLAGS.config.eval.protocols, watch=asked.until_requested)
-            else:
-                print("evaluation  skipped: there are no labels; set config.eval.source to labelled data to have it")
+            with termination.termination(single=False) as asked:
+                evaluate.evaluate(directory, FLAGS.config.eval.protocols, watch=asked.until_requested)
     except (termination.Terminated, termination.Interrupted):
         outcome = "interrupted"  # outside of the loop nothing is lost: the same command goes on
         if directory is not None and is_first():

@@ -62,7 +62,7 @@ def test_the_run_directory_holds_what_is_promised(run):
     assert 0 <= rows[-2]["knn_top1"] <= 1
     evaluation = json.loads((directory / "evaluation.json").read_text())
     keys = {"protocol", "features", "metric", "value", "std", "n", "split", "layer", "labels_per_class"}
-    assert len(evaluation) == 9 and all(set(row) == keys for row in evaluation)
+    assert len(evaluation) == 12 and all(set(row) == keys for row in evaluation)
     assert {row["n"] for row in evaluation} == {360}
 
 
@@ -70,7 +70,7 @@ def test_a_finished_run_is_not_trained_again(run):
     directory, _ = run
     before = {path: path.stat().st_mtime_ns for path in (directory / "checkpoints").rglob("*") if path.is_file()}
     done = pretrain(f"--workdir={directory}", "--config.parallel.devices=1", "--config.eval.protocols=('knn',)")
-    assert done.returncode == 1 and "config.eval.protocols" in done.stderr
+    assert done.returncode == 0 and "continuing" in done.stdout  # other protocols change nothing of the training
     done = pretrain(f"--workdir={directory}", "--config.parallel.devices=1")
     assert done.returncode == 0 and "continuing" in done.stdout and "step 3/3" not in done.stderr
     after = {path: path.stat().st_mtime_ns for path in (directory / "checkpoints").rglob("*") if path.is_file()}
@@ -97,22 +97,25 @@ def test_features_on_file_are_those_of_the_loaded_encoder(run, tmp_path):
 def test_a_protocol_run_again_replaces_its_rows(run, capsys):
     directory, _ = run
     rows = evaluate.evaluate(directory, ["knn"])
-    assert len(rows) == 3
+    assert len(rows) == 4
     stored = json.loads((directory / "evaluation.json").read_text())
-    assert len(stored) == 9 and stored[-3:] == rows
+    assert len(stored) == 12 and stored[-4:] == rows
     assert "trained encoder" in capsys.readouterr().out
 
 
 def test_an_unlabelled_set_trains_and_says_so(tmp_path):
     images = sources.load("digits", "train").rows(np.arange(64))["image"]
     np.savez(tmp_path / "train.npz", image=images)
+    np.savez(tmp_path / "test.npz", image=images)
     done = pretrain(f"--workdir={tmp_path}/run", f"--config.data.source=npz:{tmp_path}")
     assert done.returncode == 0, done.stderr
     assert "labels      none: the online probe and kNN are off" in done.stdout
-    assert "evaluation  skipped: there are no labels" in done.stdout
-    np.savez(tmp_path / "test.npz", image=images)
-    done = command("evaluate", f"--workdir={tmp_path}/run", "--protocols=knn")
-    assert done.returncode == 1 and "has no labels, which probes need" in done.stderr
+    assert "knn is left out: it needs label, and the data has none" in done.stdout
+    done = command("evaluate", f"--workdir={tmp_path}/run", "--protocols=knn,pretext")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert {(row["protocol"], row["features"]) for row in rows} == {("pretext", "random"), ("pretext", "encoder")}
+    assert "held-out loss" in done.stdout
 
 
 def test_a_dry_run_compiles_and_trains_nothing(tmp_path):

@@ -10,6 +10,7 @@ from ssl_jax.evaluation import protocols
 
 DIGITS = load_digits()
 X, Y = np.asarray(DIGITS.data / 16, np.float32), DIGITS.target.astype(np.int32)
+PROBES = ("knn", "linear", "linear_paper", "few_label")
 TRAIN, TEST = {"features": X[:1437], "label": Y[:1437]}, {"features": X[1437:], "label": Y[1437:]}
 KEYS = {"protocol", "features", "metric", "value", "std", "n", "split", "layer", "labels_per_class"}
 
@@ -19,13 +20,14 @@ def rows():
     noise = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
     noisy = [{**part, "features": part["features"] + noise[: part["features"].shape[0]]} for part in (TRAIN, TEST)]
     kinds = {"input": (TRAIN, TEST), "random": noisy}
-    return protocols.evaluate(kinds, protocols.NAMES, num_classes=10, split="test", layer="block3")
+    context = protocols.Context(features=lambda: kinds, num_classes=10, split="test", layer="block3")
+    return protocols.evaluate(context, PROBES)
 
 
 def test_rows_have_the_format_of_evaluation_json(rows):
     assert json.loads(json.dumps(rows)) == rows
     assert {(row["protocol"], row["features"]) for row in rows} == {
-        (protocol, kind) for protocol in protocols.NAMES for kind in ("input", "random")
+        (protocol, kind) for protocol in PROBES for kind in ("input", "random")
     }
     for row in rows:
         assert set(row) == KEYS
@@ -73,6 +75,20 @@ def test_table():
 def test_unknown_protocol_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'few_label'"):
         protocols.check(("knn", "few_labels"))
-    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are knn, linear, linear_paper, few_label$"):
-        protocols.evaluate({}, ("xyz",), num_classes=10, split="test")
+    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are few_label, knn, linear, "):
+        protocols.evaluate(protocols.Context(split="test"), ("xyz",))
     assert protocols.check(["knn"]) == ("knn",)
+
+
+def test_what_the_data_does_not_have_is_said_in_a_line(capsys):
+    assert protocols.possible(("knn", "pretext"), frozenset()) == ("pretext",)
+    assert capsys.readouterr().out == (
+        "knn is left out: it needs label, and the data has none; set config.eval.source\n"
+    )
+    assert protocols.possible(("knn", "pretext"), frozenset({"label"})) == ("knn", "pretext")
+
+
+def test_the_gain_is_against_the_better_random_encoder():
+    rows = [row("knn", "random_initial", 0.9), row("knn", "random", 0.7), row("knn", "encoder", 0.95)]
+    assert protocols.gains(rows) == "against the better random encoder: kNN +5.0"
+    assert protocols.gains(rows[:2]) == ""

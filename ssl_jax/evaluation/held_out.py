@@ -1,0 +1,59 @@
+"""A method's loss and metrics on data that it was not trained on."""
+
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax.methods.api import Method, Progress
+
+
+def forward(method: Method, progress: Progress) -> Callable:
+    """`(params, state, batch, key) -> metrics, correct [b] or None`, compiled: one batch without training.
+
+    `correct` is the share of an example's `target` that the outputs `logits` tell, where the method has both.
+    """
+
+    @jax.jit
+    def run(params, state, batch, key):
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
+        viewed = jax.vmap(method.views)(keys, batch)
+        outputs, state = method.embed(params, state, viewed, key, progress, None, train=False)
+        loss, _, metrics = method.objective(params, outputs, state, progress, None)
+        correct = None
+        if {"logits", "target"} <= outputs.keys():
+            told = jnp.argmax(outputs["logits"], axis=-1) == outputs["target"]
+            correct = jnp.mean(told.reshape(len(told), -1), axis=1)
+        return {"loss": loss, **metrics}, correct
+
+    return run
+
+
+def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple[dict, dict, int]:
+    """The means of the metrics over batches of one size, the accuracy of each class, and the number of examples.
+
+    Args:
+      run: what `forward` returns.
+      params, state: the method's.
+      batches: dicts of arrays `[b, ...]` with `index`, and `label` int `[b]` where there are labels.
+      key: batch k uses `fold_in(key, k)`.
+
+    Returns:
+      Metrics that are finite by name; label -> accuracy, {} where the method tells no targets or there are no labels;
+      rows seen.
+    """
+    found, correct, labels, rows = [], [], [], 0
+    for k, batch in enumerate(batches):
+        metrics, told = run(params, state, batch, jax.random.fold_in(key, k))
+        found.append(jax.device_get(metrics))
+        rows += len(batch["index"])
+        if told is not None and "label" in batch:
+            correct.append(np.asarray(told))
+            labels.append(np.asarray(batch["label"]))
+    means = {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
+    by_class = {}
+    if correct:
+        correct, labels = np.concatenate(correct), np.concatenate(labels)
+        by_class = {int(label): float(correct[labels == label].mean(dtype=np.float64)) for label in np.unique(labels)}
+    return {name: value for name, value in means.items() if np.isfinite(value)}, by_class, rows

@@ -1,0 +1,17 @@
+"""A linear classifier; its learning rate and weight decay are chosen on rows held out of the training set."""
+
+from ssl_jax.evaluation.linear_probe import linear_probe
+
+TITLE, NEEDS = "linear", frozenset({"label"})
+
+
+def run(context, name: str = "linear", **settings) -> list[dict]:
+    """Top-1 of every kind of features."""
+
+    def score(train, test):
+        return linear_probe(
+            train["features"], train["label"], test["features"], test["label"],
+            num_classes=context.num_classes, seed=context.seed, **settings,
+        ).top1  # fmt: skip
+
+    return context.probe(name, score)

@@ -1,0 +1,18 @@
+"""The method's own loss and metrics on held-out data, beside those of the untrained network; needs no labels.
+
+Views are drawn with fixed keys, norms use running statistics, nothing else is random. The loss of contrastive methods
+depends on the size of the batch, which is that of the training. Where the method classifies copies of an image
+(rotation), the accuracy is also given for the images of each class.
+"""
+
+TITLE, NEEDS = "held-out", frozenset()
+
+
+def run(context) -> list[dict]:
+    """A row for each metric of the method."""
+    rows = []
+    for kind in ("random", "encoder"):
+        metrics, by_class, n = context.held_out(kind)
+        metrics = metrics | {f"top1 of class {label}": value for label, value in sorted(by_class.items())}
+        rows += [context.row("pretext", kind, value, n, metric=name) for name, value in metrics.items()]
+    return rows
