@@ -128,6 +128,17 @@ def evaluate(
     return rows
 
 
+def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: str | None = None) -> list[dict]:
+    """The rows of some protocols on a run, as `evaluation.json` holds them: `python -m ssl_jax.evaluate` from Python.
+
+    Args:
+      directory: a run directory.
+      protocols: names of files of `ssl_jax/evaluation/protocols/`.
+      data: other data than the run's own, such as "npz:DIR".
+    """
+    return evaluate(Path(directory), tuple(protocols), data)
+
+
 def main() -> int:
     names = [name for name in FLAGS.protocols.split(",") if name]
     evaluate(Path(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint)

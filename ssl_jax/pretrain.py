@@ -75,6 +75,22 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     return outcome
 
 
+def fit(config, directory) -> str:
+    """Trains a config in a run directory and continues what was begun there; returns "finished" or "interrupted".
+
+    The training of `python -m ssl_jax.pretrain`, from Python; `ssl_jax.probe` evaluates it, `ssl_jax.load_encoder`
+    loads it.
+
+    Args:
+      config: such as `ssl_jax.get_config("simclr:digits")`, changed as you like.
+      directory: the run directory; made if need be.
+
+    Raises:
+      ValueError: a config that cannot be trained, or a directory that holds another run.
+    """
+    return pretrain(config, Path(directory))
+
+
 def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
     """The run with a step that all processes have compiled: the first collective waits 30 s at most for the slowest.
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 def names() -> list[str]:
     """The encoders there are: the files of this folder that have a function `build`."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if "\ndef build(" in path.read_text())
+    files = [path for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"]
+    return sorted(path.stem for path in files if "\ndef build(" in path.read_text())
 
 
 def build(model, *, norm, dtype):
