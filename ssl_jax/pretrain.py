@@ -15,6 +15,7 @@ from ml_collections import config_flags
 
 from ssl_jax import evaluate, monitor
 from ssl_jax.data import pipeline, sources
+from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health
 from ssl_jax.run import checkpoint, command_line, facts, loop, restore, startup, termination, workdir
 from ssl_jax.run.logs import Logs, mark_interrupted
@@ -26,6 +27,7 @@ FLAGS = flags.FLAGS
 
 def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
+    check(config)
     source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
     batches = pipeline.Batches(
         source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,

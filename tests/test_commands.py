@@ -154,3 +154,11 @@ def test_a_directory_without_a_run_gets_one_sentence(tmp_path):
     for name, extra in (("evaluate", ()), ("embed", ("--output=f.npz",))):
         done = command(name, f"--workdir={tmp_path}/nowhere", *extra)
         assert done.returncode == 1 and "holds no run" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_config_file_that_is_no_python_is_refused(tmp_path):
+    path = tmp_path / "broken.py"
+    path.write_text("def get_config(:\n")
+    done = command("pretrain", f"--config={path}", "--dry_run")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and f"{path}, line 1 is no valid Python" in done.stderr

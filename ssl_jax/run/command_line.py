@@ -36,6 +36,9 @@ def run(main: Callable[[], int | None]) -> None:
             if "config" in flags.FLAGS:
                 flags.FLAGS.config.items()  # a config file that cannot be read says so only when it is used
             return rest
+        except SyntaxError as error:
+            place = f"{error.filename}, line {error.lineno}"
+            _refuse(f"{place} is no valid Python ({error.msg}); --config expects a file such as configs/simclr.py")
         except (flags.Error, ValueError, AttributeError, TypeError, KeyError, OSError) as error:
             _refuse(_explain(error))
 

@@ -1,0 +1,50 @@
+"""Every recipe passes `check`; a wrong value is refused with its path, what was given and what is expected."""
+
+import pytest
+
+from ssl_jax.defaults.check import check
+from ssl_jax.recipes import CONFIGS, config_module
+
+ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in config_module(path).RECIPES]
+
+
+def digits() -> dict:
+    return config_module(CONFIGS / "simclr.py").get_config("digits").to_dict()
+
+
+@pytest.mark.parametrize(("method", "recipe"), ALL)
+def test_every_recipe_passes(method, recipe):
+    check(config_module(CONFIGS / f"{method}.py").get_config(recipe))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("optim.learning_rate", float("nan")), ("optim.weight_decay", -1.0), ("optim.momentum", -0.1),
+        ("optim.name", "sdg"), ("optim.groups.vectors.frozen_steps", -2), ("augment.flip_probability", 2.0),
+        ("augment.crop_scale", (1.0, 0.2)), ("augment.crop_scale", (0.2,)), ("augment.jitter", (0.8, 0.8)),
+        ("augment.size", 0), ("augment.std", (0.0,)), ("train.log_every", -1), ("train.batch_size", True),
+        ("model.projector.hidden_dims", (0,)), ("data.canvas", 1_000_000), ("data.source", "npz:"),
+        ("eval.protocols", "knn"), ("parallel.mode", "vmap"), ("seed", -1),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_refused(path, value):
+    config = digits()
+    *folders, last = path.split(".")
+    inner = config
+    for folder in folders:
+        inner = inner[folder]
+    assert last in inner
+    inner[last] = value
+    with pytest.raises(ValueError, match=rf"config\.{path} is .*; expected "):
+        check(config)
+
+
+def test_a_missing_and_an_unknown_key_are_named():
+    config = digits()
+    config["train"]["microbatchs"] = config["train"].pop("microbatches")
+    with pytest.raises(ValueError, match=r"config\.train\.microbatches is missing"):
+        check(config)
+    config["train"]["microbatches"] = 1
+    with pytest.raises(ValueError, match=r"did you mean config\.train\.microbatches\?"):
+        check(config)
