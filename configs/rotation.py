@@ -85,7 +85,7 @@ def digits() -> ConfigDict:
 
 
 def _model(name: str, outputs: int, **keys) -> ConfigDict:
-    norms = {"init": "torch", "norm_momentum": 0.9, "norm_groups": 1}
+    norms = {"init": "torch_default", "norm_momentum": 0.9, "norm_groups": 1}
     return ConfigDict({"name": name, "head": defaults.mlp((), outputs), **keys, **norms}).lock()
 
 

@@ -84,7 +84,7 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
         rows = min(config.train.batch_size, len(test))
         batches = pipeline.Batches(test, batch_size=rows, seed=config.seed, shuffle=False)
         own = encoders()[kind]
-        params, state = jax.tree.map(np.asarray, (own.params, own.state))  # one device is enough
+        params, state = jax.tree.map(np.asarray, (own.params, {"batch_stats": {}} | own.state))  # on one device
         key = jax.random.key(config.seed)
         return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
 

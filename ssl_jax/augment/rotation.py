@@ -9,7 +9,7 @@ def rotate(image, degrees: int):
     """The image turned counter-clockwise about its centre.
 
     Multiples of 90 degrees move pixels and interpolate nothing, so that no trace of resampling tells the angle. Other
-    angles are bilinear, and 0 outside of the image.
+    angles are bilinear, and 0 outside of the image: their dark corners tell them from the others.
 
     Args:
       image: float `[H, W, C]`, H = W for 90 and 270 degrees.

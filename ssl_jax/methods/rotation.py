@@ -58,7 +58,8 @@ def build(config) -> Method:
     def embed(params, state, batch, key, progress, axis_name, train=True):
         b, copies = batch["view_0"].shape[:2]
         groups = jnp.repeat(contiguous_groups(b, norm_groups(b, axis_name), axis_name), copies)
-        keys = jnp.repeat(networks.example_keys(key, batch["index"], 0), copies)
+        keys = [networks.example_keys(key, batch["index"], copy) for copy in range(copies)]
+        keys = fold(jnp.stack(keys, axis=1))
         out, stats = networks.forward(
             make(axis_name, b), params, state["batch_stats"], fold(batch["view_0"]),
             keys=keys, group_ids=groups, train=train,
@@ -86,7 +87,7 @@ def build(config) -> Method:
         """Attention maps, the sum of |features|^p over channels: p is 1, 2, then 4 from the first inner layer on."""
         images = batch["view_0"][:LARGEST_PICTURE, 0]
         encoder = make()["encoder"]
-        variables = {"params": params["encoder"], "batch_stats": state["batch_stats"]["encoder"]}
+        variables = {"params": params["encoder"], "batch_stats": state["batch_stats"].get("encoder", {})}
         rows = [jnp.concatenate(list(as_picture(images)), axis=1)]
         for number, name in enumerate(encoder.layers):
             found = encoder.apply(variables, images, train=False, layer=name)

@@ -49,7 +49,7 @@ class AlexNet(nn.Module):
     width: float = 1.0
     fully_connected: int = 2
     norm: Callable[..., nn.Module] = BatchNorm
-    kernel_init: nn.initializers.Initializer = CONV_INITS["torch"]
+    kernel_init: nn.initializers.Initializer = CONV_INITS["torch_default"]
     dense_init: nn.initializers.Initializer = DENSE_INITS["torch"]["kernel_init"]
     dtype: Any = jnp.float32
 

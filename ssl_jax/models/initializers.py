@@ -18,6 +18,7 @@ def haiku_init(key, shape, dtype):
 CONV_INITS = {
     "tensorflow": variance_scaling,
     "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    "torch_default": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # where the code initialises nothing
     "haiku": haiku_init,
 }
 DENSE_INITS = {
@@ -31,6 +32,8 @@ DENSE_INITS = {
     "haiku": {"kernel_init": haiku_init},
     "dino": {"kernel_init": nn.initializers.normal(0.02)},
 }
+
+DENSE_INITS["torch_default"] = DENSE_INITS["torch"]
 
 
 def choose(choices: dict, name: str, key: str):

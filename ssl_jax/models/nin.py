@@ -48,7 +48,7 @@ class NIN(nn.Module):
     blocks: int = 4
     width: float = 1.0
     norm: Callable[..., nn.Module] = BatchNorm
-    kernel_init: nn.initializers.Initializer = CONV_INITS["torch"]
+    kernel_init: nn.initializers.Initializer = CONV_INITS["torch_default"]
     dtype: Any = jnp.float32
 
     @property

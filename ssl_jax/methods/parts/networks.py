@@ -104,7 +104,9 @@ def forward(networks: dict, params, stats, images, *, keys=None, group_ids=None,
     outputs, new, x = {}, {}, images
     for name, network in networks.items():
         random = {"keys": keys} if name == "encoder" else {}
-        x, new[name] = run(network, params[name], stats[name], x, train=train, group_ids=group_ids, **random)
+        # A checkpoint holds arrays: the statistics of a network without any are not in it.
+        of_network = stats.get(name, {})
+        x, new[name] = run(network, params[name], of_network, x, train=train, group_ids=group_ids, **random)
         outputs[name] = x
     return outputs, new
 
@@ -186,7 +188,8 @@ def encode(make, prepare):
         networks, train = make(None, len(images)), keys is not None
 
         def apply(name, x, **options):
-            return run(networks[name], params[name], state["batch_stats"][name], x, train=train, **options)[0]
+            stats = state.get("batch_stats", {}).get(name, {})
+            return run(networks[name], params[name], stats, x, train=train, **options)[0]
 
         if layer == "projection":
             return apply("projector", apply("encoder", images, keys=keys))
