@@ -16,7 +16,7 @@ from ml_collections import config_flags
 from ssl_jax import evaluate, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
-from ssl_jax.evaluation import health
+from ssl_jax.evaluation import health, protocols
 from ssl_jax.run import checkpoint, command_line, facts, loop, restore, startup, termination, workdir
 from ssl_jax.run.logs import Logs, mark_interrupted
 from ssl_jax.run.processes import is_first, wait_for_first
@@ -28,6 +28,7 @@ FLAGS = flags.FLAGS
 def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
     check(config)
+    protocols.check(config.eval.protocols)
     source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
     batches = pipeline.Batches(
         source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
@@ -40,6 +41,8 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     print(*startup.lines(run, len(source)), sep="\n")
     if source.num_classes is None:
         print("labels      none: the online probe and kNN are off")
+    if problem := evaluation_problem(config):
+        print(f"evaluation  off: {problem}")
     if dry_run:
         print(*startup.dry_run(run, batches[0]), sep="\n")
         return "dry run"
@@ -62,7 +65,8 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                     Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
         run = compiled_together(run, state, batches[0])
-        with Logs(directory, start=start, steps=run.steps, again="unevaluated" in memory) as logs:
+        again, wandb = "unevaluated" in memory, config.train.wandb or None
+        with Logs(directory, start=start, steps=run.steps, again=again, wandb=wandb) as logs:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
             with termination.termination() as asked:
@@ -75,6 +79,16 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     if outcome == "finished" and asked.requested():
         raise termination.Terminated  # it came after the last step
     return outcome
+
+
+def evaluation_problem(config) -> str:
+    """Why the data that the run is to be evaluated on cannot be read; "" where it can, or no protocol is asked for."""
+    try:
+        for split in (config.eval.train_split, config.eval.test_split) if config.eval.protocols else ():
+            sources.load(config.eval.source or config.data.source, split, canvas=config.data.canvas or None)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def fit(config, directory) -> str:
@@ -112,7 +126,7 @@ def main() -> int:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     try:
         outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
-        if outcome == "finished" and FLAGS.config.eval.protocols:
+        if outcome == "finished" and FLAGS.config.eval.protocols and not evaluation_problem(FLAGS.config):
             with termination.termination(single=False) as asked:
                 evaluate.evaluate(directory, FLAGS.config.eval.protocols, watch=asked.until_requested)
     except (termination.Terminated, termination.Interrupted):

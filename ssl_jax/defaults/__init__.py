@@ -53,7 +53,7 @@ def experiment(method: str, **options) -> ConfigDict:
     config.train.keep = 2  # of the newest checkpoints
     config.train.keep_every = 0  # checkpoints at multiples of this are kept for ever
     config.train.keep_best = False  # keep the best by `train.best` too, and save at evaluations that improve it
-    config.train.best = "knn_top1"  # the metric of `keep_best`
+    config.train.best = "knn_top1"  # the metric of `keep_best`; of one that ends in "loss" the smallest
     config.train.wandb = ""  # a project of Weights & Biases; empty: off
     config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
     config.train.skip_limit = 10

@@ -62,7 +62,7 @@ def run(
       checkpoints: where states are saved.
       logs: where rows are written, `write(step, values)`, `warn(step, text)` and `event(name, step)`.
       memory: JSON that goes into every checkpoint, `{}` at first: `health` (counts of the watch), `skipped` and
-        `skipped_in_row` (steps that were not finite), `best` (the best evaluation's step and kNN), `unevaluated` (the
+        `skipped_in_row` (steps that were not finite), `best` (the best one's step and metric), `unevaluated` (the
         row of a step whose evaluation was interrupted, and which is evaluated before anything else). Changed in place.
       termination: whether to save and end.
       evaluate: `(state, termination) -> dict of metrics`, called every `config.train.eval_every` steps, or None.
@@ -125,10 +125,11 @@ def run(
             return False
         del memory["unevaluated"]
         logs.write(step, row | found)
-        best = memory.get("best", {}).get("knn_top1", -1.0)
-        if not train.keep_best or found.get("knn_top1", -1.0) <= best:
+        value, sign = (row | found).get(train.best), -1 if train.best.endswith("loss") else 1
+        held = memory.get("best", {}).get(train.best)
+        if not train.keep_best or value is None or (held is not None and sign * value <= sign * held):
             return False
-        memory["best"] = {"step": step, "knn_top1": found["knn_top1"]}
+        memory["best"] = {"step": step, train.best: value}
         return True
 
     def save(step, wait=False):

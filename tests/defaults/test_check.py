@@ -48,3 +48,18 @@ def test_a_missing_and_an_unknown_key_are_named():
     config["train"]["microbatches"] = 1
     with pytest.raises(ValueError, match=r"did you mean config\.train\.microbatches\?"):
         check(config)
+
+
+def test_evaluation_that_cannot_be_is_said_before_the_training(tmp_path):
+    from ssl_jax import pretrain
+
+    config = config_module(CONFIGS / "simclr.py").get_config("tiny")
+    assert pretrain.evaluation_problem(config) == ""
+    config.eval.test_split = "tset"
+    assert "no split 'tset'" in pretrain.evaluation_problem(config)
+    config.eval.protocols = ()
+    assert pretrain.evaluation_problem(config) == ""
+    config.eval.protocols = ("knn", "linaer")
+    with pytest.raises(ValueError, match="did you mean 'linear'"):
+        pretrain.pretrain(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
