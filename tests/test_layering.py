@@ -84,7 +84,8 @@ def may_import(name: str, other: str) -> bool:
 def violations(path: str, source: str) -> list[str]:
     """One line for each import that a file may not have."""
     name, found = module_name(path).removeprefix("ssl_jax."), []
-    packages = {"ml_collections"} if path.startswith("configs/") or name.startswith("defaults") else rule(name, PORTABLE)
+    is_config = path.startswith("configs/") or name.startswith("defaults")
+    packages = {"ml_collections"} if is_config else rule(name, PORTABLE)
     for other in sorted(imported(path, source)):
         package = other.split(".")[0]
         if package == "ssl_jax":
