@@ -11,6 +11,7 @@ from jax import lax
 
 from ssl_jax.losses import embeddings
 from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.logits import Form
 from ssl_jax.losses.tiled.pairs import cosines, form_of, in_one_dtype, normalisers, side, times
 
 
@@ -67,14 +68,17 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
     return batch.mean(sum(anchors) / len(anchors), weights, reduction)
 
 
-def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
+def info_nce(
+    query, key, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean", similarity="cosine"
+):
     """InfoNCE in one direction: every query finds its key among all keys of the global batch.
 
     `l_i = -log(exp(s_ii) / sum_k exp(s_ik))`, `s_ik = cos(query_i, key_k) / temperature`; the loss is the mean over
-    the B queries. Stop the gradient of `key` outside where the method asks for it (momentum keys).
+    the B queries. Stop the gradient of `key` outside where the method asks for it (momentum keys). With
+    `similarity="dot"`, `s_ik = query_i . key_k / temperature`, as CPC predicts: set `temperature=1.0` for its form.
 
     Args:
-      query: float `[b, D]`, this device's rows; L2-normalised inside.
+      query: float `[b, D]`, this device's rows; L2-normalised inside, but for dot products.
       key: float `[b, D]`; row i is the positive of row i of `query`, the rest of the global batch its negatives.
       temperature: positive scalar dividing the cosine; may be traced.
       axis_name: mapped axis over which the global batch is spread; None for a single device.
@@ -83,13 +87,14 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
       weights: non-negative `[b]`, taken as constants. A pair's weight multiplies its term in the mean and its key's
         term as a negative of others; the positive always counts once. Rows of weight 0 are padding.
       reduction: "mean", or "none" for the values of the queries.
+      similarity: "cosine", or "dot" for products of any size.
 
     Returns:
       At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none", whose
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size, reduction or similarity.
 
     Example:
       >>> z = jnp.eye(4)  # the three negatives of a query are orthogonal: log(1 + 3 / e)
@@ -100,11 +105,15 @@ def info_nce(query, key, *, temperature=0.1, axis_name=None, block_size=None, we
     """
     check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
     query, key = in_one_dtype(query, key)
-    batch = ring.cut(len(query), axis_name, block_size)
+    if similarity not in ("cosine", "dot"):
+        raise ValueError(f'similarity is {similarity!r}, but must be "cosine" or "dot": pass one of the two.')
+    batch, unit = ring.cut(len(query), axis_name, block_size), similarity == "cosine"
     scale = batch.spread(1 / temperature)
-    form = form_of(1 / temperature, batch)
-    rows, columns = side(batch, [query], weights, scale=scale), side(batch, [key], weights)
-    positives = scale * batch.split(cosines(query, key))
+    # Products have no bound: each row keeps a running maximum.
+    form = form_of(1 / temperature, batch) if unit else Form(one_exponential=False, axis_name=axis_name)
+    rows, columns = (side(batch, [z], weights, scale=s, unit=unit) for z, s in ((query, scale), (key, None)))
+    together = cosines(query, key) if unit else jnp.sum(embeddings.widen(query) * embeddings.widen(key), axis=-1)
+    positives = scale * batch.split(together)
     negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
@@ -163,7 +172,7 @@ def queue_info_nce(
     are no negatives. Stop the gradient of `key` outside, as MoCo does.
 
     Args:
-      query: float `[b, D]`, this device's rows; L2-normalised inside.
+      query: float `[b, D]`, this device's rows; L2-normalised inside, but for dot products.
       key: float `[b, D]`; row i is the positive of row i of `query`.
       queue: float `[K, D]`, the negatives, the same on every device, taken as constants; L2-normalised inside.
       temperature: positive scalar dividing the cosine; may be traced.

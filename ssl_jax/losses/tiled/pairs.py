@@ -37,7 +37,7 @@ def examples(batch: Tiles):
     return batch.split((start + jnp.arange(batch.rows)).astype(jnp.int32), fill=-1)
 
 
-def side(batch: Tiles, views, weights=None, labels=None, scale=None) -> Side:
+def side(batch: Tiles, views, weights=None, labels=None, scale=None, unit=True) -> Side:
     """Rows or columns: the views of each tile of examples, one after another.
 
     Args:
@@ -46,9 +46,11 @@ def side(batch: Tiles, views, weights=None, labels=None, scale=None) -> Side:
       weights: non-negative `[rows]`, or None for ones.
       labels: int32 `[t, size]`, or None for the places in the global batch.
       scale: `[t, size]`, what multiplies the logits, or None.
+      unit: whether rows count with unit length, as for cosines; False for dot products.
     """
+    length = inverse_length if unit else lambda view: jnp.ones_like(widen(view[:, 0]))
     z = jnp.concatenate([batch.split(view) for view in views], axis=1)
-    lengths = jnp.concatenate([batch.split(inverse_length(view), fill=1) for view in views], axis=1)
+    lengths = jnp.concatenate([batch.split(length(view), fill=1) for view in views], axis=1)
     weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(jnp.asarray(weights))
     weights = batch.split(weights.astype(lengths.dtype))
     labels = examples(batch) if labels is None else labels
