@@ -108,7 +108,7 @@ def fit(config, directory) -> str:
 
 
 def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
-    """The run with a step that all processes have compiled: the first collective waits 30 s at most for the slowest.
+    """Compiles on every process before the first collective, which times out after 30 s.
 
     One process compiles at its first step; strict mode compiles its many programs one by one.
     """

@@ -70,8 +70,8 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, wide)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, wide)
 
-        # Everything is relative to the running mean, a constant here: sums of squares then lose no digits to the mean,
-        # in which they are exact for any shift, and one pass over x gives both moments.
+        # Subtract the running mean first: variance is shift-invariant, and one-pass sums of squares then lose no digits
+        # to a large mean.
         shift = running_mean.value
         x = x.astype(wide) - _per_row(shift[None], x.ndim)
         members = None

@@ -29,7 +29,7 @@ class Logs:
       directory: the run directory, which exists.
       start: the step to go on from; rows that an interrupted run wrote past it are dropped.
       steps: length of the run.
-      again: whether the row of `start` itself is yet to be written, and dropped if it is there.
+      again: True when resuming at a step whose evaluation was interrupted: its row is dropped and written again.
       wandb: a project of Weights & Biases to log to as well; ValueError where wandb is not installed.
     """
 

@@ -109,7 +109,7 @@ def across(gradients, z):
 
 
 def turned(z):
-    """`[..., m, D]` as it lies while it is summed up: on a CPU on its side, which makes a faster product; and back."""
+    """Transposes accumulators on CPU, where `[D, m]` products are faster; identity elsewhere. Its own inverse."""
     return z.mT if ring.on_cpu() else z
 
 
@@ -126,7 +126,7 @@ def parts_of(rows: Side, columns: Side, largest: float = math.inf) -> int:
 
 
 def course(form: Form, columns: Side) -> dict:
-    """Where the sweep goes: all the way round, or half way where every pair of tiles then has met."""
+    """Offsets for `ring.sweep`: all, or the first half if symmetric, since each pair of tiles then occurs once."""
     if form.constant:
         return {"offsets": len(columns.scale), "stagger": False}
     total = len(columns.scale) * collectives.axis_size(form.axis_name)
@@ -134,9 +134,9 @@ def course(form: Form, columns: Side) -> dict:
 
 
 def counts_twice(form: Form, columns: Side) -> Callable:
-    """`offset -> 1 or 0`: whether what a pair of tiles gives the row tile, it also gives the column tile.
+    """`offset -> 1 or 0`: weight of the column update, so that a symmetric sweep counts no pair twice.
 
-    Of a symmetric sweep, a tile meets itself at offset 0, and half way round two tiles meet twice.
+    At offset 0 a tile meets itself, and at half of the offsets two tiles meet twice.
     """
     if not form.symmetric:
         return lambda offset: 1

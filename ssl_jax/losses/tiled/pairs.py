@@ -59,7 +59,7 @@ def side(batch: Tiles, views, weights=None, labels=None, scale=None, unit=True) 
 
 
 def times(side: Side, scale) -> Side:
-    """The side whose logits are multiplied by `scale`, `[t, size]`: with V views V times in a row; the dtype stays."""
+    """Multiplies the side's scale by `scale`, `[t, size]`, repeated once per view; keeps the dtype."""
     views = side.scale.shape[1] // scale.shape[1]
     return side._replace(scale=side.scale * jnp.tile(scale.astype(side.scale.dtype), (1, views)))
 

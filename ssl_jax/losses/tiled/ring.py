@@ -75,7 +75,7 @@ def cut(rows: int, axis_name: str | None, block_size: int | None, views: int = 1
     if batch < GATHERED_BELOW:
         return Tiles(rows, rows, axis_name, gathered=True)
     if on_cpu():
-        # Large ones meet seldom, which matters while a device has few rows; later, small ones save memory.
+        # Large tiles mean fewer loop steps, which dominate small batches; above 16,384 rows smaller ones save memory.
         size, largest = batch // math.gcd(batch, CANONICAL), (1024 if batch <= 16384 else 512) // views
     else:
         size, largest = rows, 8192 // views  # few and large, to fill the chip
@@ -195,7 +195,7 @@ def _put(tree, value, i):
 
 
 def sum_of_each(x):
-    """The sums of `[..., D]` over D: on a CPU the same bits, however many rows there are."""
+    """Sum over the last axis; on CPU in an order that does not depend on the number of rows."""
     return _tree_sum(jnp.moveaxis(x, -1, 0)) if on_cpu() else jnp.sum(x, axis=-1)
 
 

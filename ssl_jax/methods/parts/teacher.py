@@ -10,8 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-# 1 - momentum at the start of the run -> at a fraction of it: float32 has many digits of this where the momentum itself
-# is nearly 1.
+# Schedules of 1 - momentum: close to 1, float32 cannot resolve the momentum itself.
 SCHEDULES = {
     "constant": lambda rate, fraction: rate + 0 * fraction,
     "cosine": lambda rate, fraction: rate * jnp.sin(math.pi / 2 * (1 - fraction)) ** 2,  # (1 + cos(pi fraction)) / 2

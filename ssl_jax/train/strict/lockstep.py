@@ -70,7 +70,7 @@ class StrictStep:
         for segment, unneeded in segments:
             segment(values)
             for name in unneeded:
-                values.pop(name, None)  # what was made inside of a segment never came out
+                values.pop(name, None)  # values internal to a segment were never stored here
         outputs = [values[name] if isinstance(name, int) else name.val for name in program.outputs]
         return jax.tree.unflatten(structure, outputs)
 
