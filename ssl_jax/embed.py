@@ -23,7 +23,7 @@ def embed(
 ) -> dict:
     """Encodes `data` (None: the run's own) with a checkpoint of the run and writes `output`."""
     config = workdir.read_config(directory)
-    source = sources.load(data or config.data.source, split, canvas=config.data.canvas or None)
+    source = sources.load(config.data, split, spec=data)
     rows = load_encoder(directory, layer, checkpoint).rows(source)
     arrays = {"features": rows["features"], "index": np.arange(len(source))}
     if "label" in rows:
@@ -35,10 +35,10 @@ def embed(
 
 
 def main() -> int:
-    output = Path(FLAGS.output)
+    output = Path(FLAGS.output).expanduser()
     if output.suffix != ".npz":
         raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in .npz")
-    arrays = embed(Path(FLAGS.workdir), FLAGS.data, FLAGS.split, output, FLAGS.layer, FLAGS.checkpoint)
+    arrays = embed(Path(FLAGS.workdir).expanduser(), FLAGS.data, FLAGS.split, output, FLAGS.layer, FLAGS.checkpoint)
     print(f"{output}: features float32 {list(arrays['features'].shape)}")
     return 0
 

@@ -105,9 +105,9 @@ def evaluate(
     process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded.
     """
     names, config = protocols.check(names), workdir.read_config(directory)
-    spec = data or config.eval.source or config.data.source
+    spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
-    train, test = (sources.load(spec, split, canvas=config.data.canvas or None) for split in splits)
+    train, test = (sources.load(config.data, split, spec=spec) for split in splits)
     encoder = load_encoder(directory, layer, checkpoint)
     context = context_of(directory, config, encoder, train, test, watch, layer)
     names = protocols.possible(names, context.has)
@@ -141,7 +141,7 @@ def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: st
 
 def main() -> int:
     names = [name for name in FLAGS.protocols.split(",") if name]
-    evaluate(Path(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint)
+    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint)
     return 0
 
 

@@ -29,7 +29,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
     check(config)
     protocols.check(config.eval.protocols)
-    source = sources.load(config.data.source, config.data.split, canvas=config.data.canvas or None)
+    source = sources.load(config.data, config.data.split)
     batches = pipeline.Batches(
         source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
         process_index=jax.process_index(), process_count=jax.process_count(),
@@ -85,7 +85,7 @@ def evaluation_problem(config) -> str:
     """Why the data that the run is to be evaluated on cannot be read; "" where it can, or no protocol is asked for."""
     try:
         for split in (config.eval.train_split, config.eval.test_split) if config.eval.protocols else ():
-            sources.load(config.eval.source or config.data.source, split, canvas=config.data.canvas or None)
+            sources.load(config.data, split, spec=config.eval.source)
     except ValueError as error:
         return str(error)
     return ""
@@ -104,7 +104,7 @@ def fit(config, directory) -> str:
     Raises:
       ValueError: a config that cannot be trained, or a directory that holds another run.
     """
-    return pretrain(config, Path(directory))
+    return pretrain(config, Path(directory).expanduser())
 
 
 def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
@@ -121,7 +121,7 @@ def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Ex
 
 def main() -> int:
     termination.end_on_sigterm()
-    directory = Path(FLAGS.workdir) if FLAGS.workdir else None
+    directory = Path(FLAGS.workdir).expanduser() if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     try:

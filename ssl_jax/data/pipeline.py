@@ -22,7 +22,8 @@ class Batches:
     once, and the batch that crosses the end of one may hold a row twice. Of global batch k, the process gets the
     contiguous block of positions [p B / n, (p + 1) B / n).
 
-    A batch holds the numeric arrays of the source, stacked (strings stay behind), and
+    A source with `prepare(example, rng)` has every example prepared, with a generator of (seed, row, epoch). A batch
+    holds the numeric arrays of the source, stacked (strings stay behind), and
     `index` int32 [b], the position in the GLOBAL batch, from which randomness per example is derived, and
     `row` int32 [b], the row number in the source.
 
@@ -85,11 +86,14 @@ class Batches:
             rows = rows.seed(self.seed).shuffle()
         # Process p's block of global batch k is block k n + p of all the blocks of B / n rows.
         blocks = rows.repeat().batch(self.batch_size // self.process_count)
-        return blocks[self.process_index :: self.process_count]
+        return blocks.map_with_index(_numbered)[self.process_index :: self.process_count]
 
-    def _read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _read(self, numbered: tuple[int, np.ndarray]) -> dict[str, np.ndarray]:
+        block, rows = numbered
         index = np.arange(len(rows), dtype=np.int32) + np.int32(self.process_index * len(rows))
-        return _numeric(self.source.rows(rows)) | {"index": index, "row": rows.astype(np.int32)}
+        epochs = (block * len(rows) + np.arange(len(rows))) // len(self.source)
+        arrays = prepared_rows(self.source, rows, self.seed, epochs)
+        return _numeric(arrays) | {"index": index, "row": rows.astype(np.int32)}
 
 
 def sequential(
@@ -119,10 +123,30 @@ def sequential(
 
     def read(k: int) -> dict[str, np.ndarray]:
         rows = np.arange(b) + k * batch_size + process_index * b
-        batch = _numeric(source.rows(np.minimum(rows, len(source) - 1)))
+        rows_there = np.minimum(rows, len(source) - 1)
+        batch = _numeric(prepared_rows(source, rows_there, 0, np.zeros(b, np.int64)))
         return batch | {"valid": rows < len(source)}
 
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(read))
+
+
+def prepared_rows(source: Source, rows: np.ndarray, seed: int, epochs: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of a source, stacked, after its host stage `prepare(example, rng)` where it has one.
+
+    `rng` of a row is a function of (seed, row, epoch): the same for any number of processes and workers.
+    """
+    prepare = getattr(source, "prepare", None)
+    if prepare is None:
+        return source.rows(rows)
+    made = [
+        prepare(source[int(row)], np.random.default_rng([seed, int(row), int(epoch)]))
+        for row, epoch in zip(rows, epochs, strict=True)
+    ]
+    return {key: np.stack([example[key] for example in made]) for key in made[0]}
+
+
+def _numbered(block: int, rows: np.ndarray) -> tuple[int, np.ndarray]:
+    return block, rows
 
 
 def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> Iterator[dict[str, np.ndarray]]:
@@ -140,7 +164,7 @@ def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> Iterator[dict[st
 
 
 def _refuse_reserved(source: Source, *names: str) -> None:
-    taken = sorted(set(names) & set(source[0]))
+    taken = sorted(set(names) & set(source[0]))  # before `prepare`, which must not use these names either
     if taken:
         raise ValueError(f"{source.name} has an array {taken[0]!r}, a name that batches use themselves; rename it")
 

@@ -47,12 +47,16 @@ class Source(Protocol):
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         """Examples `ids` int64 [n], stacked: arrays [n, ...]."""
 
+    # A source may also have `prepare(example, rng) -> example`, the host's part of making an example: tokens, windows,
+    # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch).
 
-def load(spec: str, split: str, *, canvas: int | None = None) -> Source:
-    """The source that `spec` names.
+
+def load(data, split: str, *, canvas: int | None = None, spec: str | None = None) -> Source:
+    """The source that a spec or `config.data` names.
 
     Args:
-      spec: one of the forms at the head of this module.
+      data: one of the forms at the head of this module; or `config.data`, whose `source` and `canvas` are read.
+      spec: in place of `config.data.source`, such as `config.eval.source`; None or "" for that.
       split: "train", "test" or "validation", where the source has it.
       canvas: side S in pixels to which every image is resized, squashing its aspect ratio, so that images of many sizes
         form batches; `size` int32 [2], their (height, width) before that, is added, to sample crops in.
@@ -63,6 +67,9 @@ def load(spec: str, split: str, *, canvas: int | None = None) -> Source:
     >>> load("digits", "train")[0]["image"].shape
     (8, 8, 1)
     """
+    if not isinstance(data, str):
+        data, canvas = spec or data.source, data.canvas or None
+    spec = data
     prefix, _, rest = spec.partition(":")
     if prefix not in _LOADERS:
         near = difflib.get_close_matches(prefix, _LOADERS, n=1)
@@ -176,6 +183,10 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def prepare(self):
+        return getattr(self.source, "prepare", None)
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         return self.source[self.ids[i]]

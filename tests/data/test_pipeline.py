@@ -155,3 +155,51 @@ def test_reserved_names_are_refused():
         Batches(sources.from_arrays({"image": image, "row": np.arange(4)}), batch_size=2, seed=0)
     with pytest.raises(ValueError, match="array 'valid'"):
         next(sequential(sources.from_arrays({"image": image, "valid": image}), 2))
+
+
+class Sentences:
+    """Strings, of which the host makes numbers: the length and a random word."""
+
+    name, num_classes, labels = "sentences/train", None, None
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, i):
+        return {"text": "word " * (i + 1)}
+
+    def rows(self, ids):
+        return {"text": np.array([self[i]["text"] for i in ids])}
+
+    def prepare(self, example, rng):
+        words = example["text"].split()
+        return {"length": np.int32(len(words)), "drawn": np.int32(rng.integers(1 << 30)), "text": np.array("left")}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_host_prepares_rows_by_seed_row_and_epoch(processes):
+    alone = Batches(Sentences(), batch_size=4, seed=3)
+    parts = [
+        Batches(Sentences(), batch_size=4, seed=3, process_index=p, process_count=processes)
+        for p in range(processes)
+    ]
+    seen = {}
+    for k in range(10):  # four epochs
+        batch, made = alone[k], [part[k] for part in parts]
+        assert set(batch) == {"length", "drawn", "index", "row"}  # strings stop at `prepare`
+        np.testing.assert_array_equal(batch["length"], batch["row"] + 1)
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], np.concatenate([part[name] for part in made]))
+        for i, row in enumerate(batch["row"]):
+            epoch = (4 * k + i) // 10
+            assert batch["drawn"][i] == np.random.default_rng([3, row, epoch]).integers(1 << 30)
+            seen.setdefault(int(row), set()).add(int(batch["drawn"][i]))
+    assert all(len(drawn) == 4 for drawn in seen.values())  # another draw in every epoch
+    stream = alone.iterate(7)
+    np.testing.assert_array_equal(next(stream)["drawn"], alone[7]["drawn"])
+    stream.close()
+
+
+def test_evaluation_prepares_too():
+    batches = list(sequential(Sentences(), 4))
+    assert np.concatenate([batch["length"] for batch in batches])[:10].tolist() == list(range(1, 11))
