@@ -72,6 +72,7 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
     config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
     config.augment.blur_probability = 0.5  # every kind of randomness that a view can hold
     config.augment.solarise_probability = 0.2
+    config.augment.jitter_probability = 0.8
     one, history = train(config, batch)
     initial = train(config, batch, steps=0)[0]
     topologies = ("shard_map", 8), ("pmap", 2), ("shard_map", 4)
