@@ -48,5 +48,5 @@ def test_sigterm_during_the_last_evaluation_leaves_a_run_to_go_on_with(lab, refe
     assert not (directory / "evaluation.json").exists()
     assert rows(directory)[-1] == {"event": "interrupted", "step": 60}  # so that a launcher starts it again
     lab.run(directory, **flags)
-    assert len(json.loads((directory / "evaluation.json").read_text())) == 6
+    assert len(json.loads((directory / "evaluation.json").read_text())) == 8
     assert rows(directory)[-1] == {"event": "finished", "step": 60}
