@@ -1,8 +1,10 @@
-"""Stochastic depth whose masks belong to the examples, on any number of devices."""
+"""Stochastic depth and dropout whose masks belong to the examples, on any number of devices."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+DROPOUT = 2**20  # folded into the keys of `Dropout`, so that it never draws what `DropPath` does
 
 
 class DropPath(nn.Module):
@@ -41,24 +43,76 @@ class DropPath(nn.Module):
 
     @nn.compact
     def __call__(self, x, keys, train: bool):
-        if not 0 <= self.rate < 1:
-            raise ValueError(f"DropPath was given rate {self.rate} and expects 0 <= rate < 1; lower it.")
-        if self.rate == 0 or not train or (keys is None and self.is_initializing()):
+        if not _draws(self, x, keys, train):
             return x
-        if keys is None:
-            raise ValueError(
-                f"DropPath was given rate {self.rate} with train=True and no keys, and expects one key per example; "
-                "pass keys [b], or train=False."
-            )
-        if keys.shape != x.shape[:1] or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-            raise ValueError(
-                f"DropPath was given {keys.dtype} {list(keys.shape)} as keys and expects typed keys [{len(x)}]; "
-                "fold the index of each example into jax.random.key(seed)."
-            )
+        return _drop(x, self.rate, jax.vmap(jax.random.fold_in, (0, None))(keys, self.layer), ())
 
-        def is_kept(key):
-            # Always float32, so that runs in double precision and those in single precision drop the same rows.
-            return jax.random.uniform(jax.random.fold_in(key, self.layer), (), jnp.float32) >= self.rate
 
-        kept = jax.vmap(is_kept)(keys).reshape(-1, *(1,) * (x.ndim - 1))
-        return jnp.where(kept, x / (1 - self.rate), 0)
+class Dropout(nn.Module):
+    """Dropout: a value is dropped with probability `rate`, `y = x * kept / (1 - rate)`.
+
+    As `DropPath`, with a draw for every value instead of one for the row.
+
+    Args:
+        rate: probability of dropping a value, in [0, 1).
+        layer: number of this layer in its network; layers with different numbers draw different masks.
+
+    Call with:
+        x: float [b, ...].
+        keys: [b] typed PRNG keys, one per example; None where nothing is drawn.
+        train: whether values are dropped.
+
+    Returns: the shape and the dtype of `x`.
+
+    Raises:
+        ValueError: `rate` outside of [0, 1), values to drop without keys, or keys that are not [b] typed keys.
+
+    >>> keys = jax.random.split(jax.random.key(0), 2)
+    >>> y = Dropout(0.5).apply({}, jnp.ones((2, 8)), keys, train=True)
+    >>> sorted(set(y.ravel().tolist()))
+    [0.0, 2.0]
+
+    Source: Srivastava et al., JMLR 15 (2014), section 4; kept values are divided by 1 - rate instead of multiplying the
+    weights by it at test time.
+    """
+
+    rate: float = 0.0
+    layer: int = 0
+
+    @nn.compact
+    def __call__(self, x, keys, train: bool):
+        if not _draws(self, x, keys, train):
+            return x
+        keys = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, DROPOUT), self.layer))(keys)
+        return _drop(x, self.rate, keys, x.shape[1:])
+
+
+def _draws(module, x, keys, train: bool) -> bool:
+    """Whether there is anything to drop.
+
+    Raises:
+        ValueError: a wrong rate, or wrong keys where there is.
+    """
+    name, rate = type(module).__name__, module.rate
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} was given rate {rate} and expects 0 <= rate < 1; lower it.")
+    if rate == 0 or not train or (keys is None and module.is_initializing()):
+        return False
+    if keys is None:
+        raise ValueError(
+            f"{name} was given rate {rate} with train=True and no keys, and expects one key per example; pass keys "
+            "[b], or train=False."
+        )
+    if keys.shape != x.shape[:1] or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise ValueError(
+            f"{name} was given {keys.dtype} {list(keys.shape)} as keys and expects typed keys [{len(x)}]; "
+            "fold the index of each example into jax.random.key(seed)."
+        )
+    return True
+
+
+def _drop(x, rate: float, keys, shape: tuple):
+    """A draw of `shape` for every row of x."""
+    # Always float32, so that runs in double precision and those in single precision drop the same.
+    kept = jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(keys) >= rate
+    return jnp.where(kept.reshape(*kept.shape, *(1,) * (x.ndim - kept.ndim)), x / (1 - rate), 0)

@@ -1,6 +1,5 @@
 """Vision transformers with learned or fixed positions."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -8,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.models.dropout import DropPath
 from ssl_jax.models.initializers import choose
 from ssl_jax.models.positions import SINCOS, interpolate
+from ssl_jax.models.transformer import run_blocks
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
     "tiny": dict(width=192, depth=12, heads=3),
@@ -58,10 +57,14 @@ class ViT(nn.Module):
         train: whether `drop_path` drops.
         group_ids: unused, there is no batch norm; so that encoders are called alike.
         keys: [b] typed PRNG keys, one per example, for `DropPath`; None where `drop_path` is 0.
-        layer: None, or the block to stop at, "block_1" to "block_{depth}".
+        layer: None, or the block to stop at, "block_1" to "block_{depth}", or "tokens".
+        visible: int32 [b, k], the patches that are kept, in rows from the top left; all where None. The others are
+            taken out after their positions have been added, before the first block (MAE).
+        masked: bool [b, H / p * W / p], the patches whose embedding a learned mask token replaces (SimMIM).
 
-    Returns: pooled features [b, width], float32 or wider; with `layer`, the patch tokens after that block, before the
-        final norm, as a map [b, H / p, W / p, width] in `dtype`.
+    Returns: pooled features [b, width], float32 or wider; with a block as `layer`, the patch tokens after it, before
+        the final norm, as a map [b, H / p, W / p, width] in `dtype`; with "tokens", all tokens after the final norm,
+        [b, tokens, width], the class token first.
 
     Raises:
         ValueError: an unknown option or layer, sizes that do not divide, images of a wrong rank or dtype, `drop_path`
@@ -103,8 +106,11 @@ class ViT(nn.Module):
         return tuple(f"block_{i + 1}" for i in range(self.depth))
 
     @nn.compact
-    def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
-        self._check(images, layer)
+    def __call__(
+        self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None, visible=None,
+        masked=None,
+    ):  # fmt: skip
+        self._check(images, layer, visible)
         wide = jnp.promote_types(self.dtype, jnp.float32)
         (b, height, width, channels), p = images.shape, self.patch_size
         h, w = height // p, width // p
@@ -119,23 +125,30 @@ class ViT(nn.Module):
         )(x.reshape(b, h * w, p * p * channels))  # fmt: skip
 
         x = x.astype(wide)
+        if masked is not None:
+            x = jnp.where(masked[..., None], self.param("mask_token", init.token, (1, 1, self.width), wide), x)
         if self.class_token:
             # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
             token = self.param("class_token", init.token, (1, 1, self.width), wide)
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
         x = (x + self._positions(h, w, wide)).astype(self.dtype)
 
-        make_block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
-        for i in range(self.depth):
-            x = make_block(
-                number=i + 1, heads=self.heads, hidden=int(self.width * self.mlp_ratio),
-                drop_path=self.drop_path * i / max(self.depth - 1, 1), implementation=self.attention,
-                qkv_init=init.qkv, kernel_init=init.kernel, dtype=self.dtype, name=f"block_{i + 1}",
-            )(x, keys, train)  # fmt: skip
-            if layer == f"block_{i + 1}":
+        if visible is not None:
+            first = int(self.class_token)
+            x = jnp.concatenate([x[:, :first], jnp.take_along_axis(x[:, first:], visible[..., None], axis=1)], axis=1)
+
+        blocks = run_blocks(
+            x, depth=self.depth, keys=keys, train=train, drop_path=self.drop_path, remat=self.remat, heads=self.heads,
+            hidden=int(self.width * self.mlp_ratio), implementation=self.attention, epsilon=EPSILON,
+            qkv_init=init.qkv, kernel_init=init.kernel, dtype=self.dtype,
+        )  # fmt: skip
+        for name, x in blocks:
+            if layer == name:
                 return x[:, int(self.class_token) :].reshape(b, h, w, self.width)
 
         norm = nn.LayerNorm(EPSILON, dtype=wide, param_dtype=wide, use_fast_variance=False, name="norm")
+        if layer == "tokens":
+            return norm(x)
         if self.pool == "class":
             return norm(x[:, 0])
         return jnp.mean(norm(x[:, int(self.class_token) :]), axis=1)
@@ -153,7 +166,7 @@ class ViT(nn.Module):
         table = self.get_variable("params", name)[0]
         return jnp.concatenate([table[:first], interpolate(table[first:], h, w)])[None].astype(dtype)
 
-    def _check(self, images, layer):
+    def _check(self, images, layer, visible):
         options = {
             "positions": ("learned", *SINCOS), "pool": ("class", "mean"), "init_scheme": tuple(INITS),
             "attention": (None, "xla", "cudnn"),
@@ -171,10 +184,15 @@ class ViT(nn.Module):
             raise ValueError(
                 "ViT was given pool 'class' with class_token=False and expects a token to pool; choose pool 'mean'."
             )
-        if layer is not None and layer not in [f"block_{i + 1}" for i in range(self.depth)]:
+        if layer not in (None, "tokens", *self.layers):
             raise ValueError(
-                f"ViT was given layer {layer!r} and expects 'block_1' to 'block_{self.depth}'; choose one, or None for "
-                "features."
+                f"ViT was given layer {layer!r} and expects 'block_1' to 'block_{self.depth}', or 'tokens'; choose "
+                "one, or None for features."
+            )
+        if visible is not None and layer in self.layers:
+            raise ValueError(
+                f"ViT was given visible patches and layer {layer!r}, whose map needs all patches; choose layer "
+                "'tokens', or None for features."
             )
         if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
             raise ValueError(
@@ -186,73 +204,6 @@ class ViT(nn.Module):
                 f"ViT was given images of {images.shape[1]} x {images.shape[2]} pixels and expects multiples of "
                 f"patch_size={self.patch_size}; resize or crop them."
             )
-
-
-class Block(nn.Module):
-    """`x + attention(norm_1(x))`, then `x + mlp(norm_2(x))`, with `DropPath` before each sum; x is [b, tokens, D]."""
-
-    number: int
-    heads: int
-    hidden: int
-    drop_path: float
-    implementation: str | None
-    qkv_init: nn.initializers.Initializer
-    kernel_init: nn.initializers.Initializer
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x, keys, train: bool):
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        norm = partial(nn.LayerNorm, EPSILON, dtype=self.dtype, param_dtype=wide, use_fast_variance=False)
-        attention = Attention(
-            self.heads, self.implementation, self.qkv_init, self.kernel_init, self.dtype, name="attention"
-        )
-        y = attention(norm(name="norm_1")(x))
-        x = x + DropPath(self.drop_path, 2 * self.number)(y, keys, train)
-        y = MLP(self.hidden, self.kernel_init, self.dtype, name="mlp")(norm(name="norm_2")(x))
-        return x + DropPath(self.drop_path, 2 * self.number + 1)(y, keys, train)
-
-
-class Attention(nn.Module):
-    """Self-attention of [b, tokens, D]: `softmax(q k' / sqrt(D / heads)) v` in each head, and a dense layer.
-
-    The output of `qkv` is [3, heads, D / heads] in this order.
-    """
-
-    heads: int
-    implementation: str | None
-    qkv_init: nn.initializers.Initializer
-    kernel_init: nn.initializers.Initializer
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x):
-        (b, tokens, width), wide = x.shape, jnp.promote_types(self.dtype, jnp.float32)
-        dense = dict(dtype=self.dtype, param_dtype=wide)
-        qkv = nn.Dense(3 * width, kernel_init=self.qkv_init, name="qkv", **dense)(x)
-        q, k, v = jnp.moveaxis(qkv.reshape(b, tokens, 3, self.heads, width // self.heads), 2, 0)
-        if wide == jnp.float32 or self.implementation == "cudnn":
-            y = jax.nn.dot_product_attention(q, k, v, implementation=self.implementation)
-        else:
-            # The function of JAX rounds its softmax to float32.
-            logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * (width // self.heads) ** -0.5
-            y = jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)
-        return nn.Dense(width, kernel_init=self.kernel_init, name="out", **dense)(y.reshape(x.shape))
-
-
-class MLP(nn.Module):
-    """Two dense layers with an exact GELU, `x P(N(0, 1) <= x)`, between them."""
-
-    hidden: int
-    kernel_init: nn.initializers.Initializer
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x):
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        dense = partial(nn.Dense, kernel_init=self.kernel_init, dtype=self.dtype, param_dtype=wide)
-        y = dense(self.hidden, name="dense_1")(x)
-        return dense(x.shape[-1], name="dense_2")(nn.gelu(y, approximate=False))
 
 
 def _symmetric(limit):

@@ -54,7 +54,8 @@ def test_names_and_shapes():
 
 
 def test_encoders_are_called_alike(key):
-    assert inspect.signature(ViT.__call__) == inspect.signature(ResNet.__call__)
+    common = list(inspect.signature(ResNet.__call__).parameters.values())
+    assert list(inspect.signature(ViT.__call__).parameters.values())[: len(common)] == common
     keys, ids = jax.random.split(key, 2), jnp.zeros(2, jnp.int32)
     for model in (ViT(**TINY), ResNet(18, 1 / 64, "cifar")):
         call = partial(model.init_with_output, train=True, group_ids=ids, keys=keys, layer=None)
