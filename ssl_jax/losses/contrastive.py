@@ -5,14 +5,15 @@ over the axis of the returned values is the global loss: differentiate the value
 with `lax.pmean`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.losses import embeddings
 from ssl_jax.losses.tiled import ring
-from ssl_jax.losses.tiled.logits import Form
-from ssl_jax.losses.tiled.pairs import cosines, form_of, in_one_dtype, normalisers, side, times
+from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, normalisers, operand, request_for, with_scale
 
 
 def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -109,12 +110,12 @@ def info_nce(
         raise ValueError(f'similarity is {similarity!r}, but must be "cosine" or "dot": pass one of the two.')
     batch, unit = ring.cut(len(query), axis_name, block_size), similarity == "cosine"
     scale = batch.spread(1 / temperature)
-    # Products have no bound: each row keeps a running maximum.
-    form = form_of(1 / temperature, batch) if unit else Form(one_exponential=False, axis_name=axis_name)
-    rows, columns = (side(batch, [z], weights, scale=s, unit=unit) for z, s in ((query, scale), (key, None)))
+    bound = 1 / temperature if unit else math.inf  # without a bound each row has a running maximum
+    request = request_for(batch, bound)
+    rows, columns = (operand(batch, [z], weights, scale=s, unit=unit) for z, s in ((query, scale), (key, None)))
     together = cosines(query, key) if unit else jnp.sum(embeddings.widen(query) * embeddings.widen(key), axis=-1)
     positives = scale * batch.split(together)
-    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
+    negatives, _ = normalisers(request, batch, rows, columns, bound)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 
@@ -154,11 +155,11 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
     image, text = in_one_dtype(image, text)
     batch = ring.cut(len(image), axis_name, block_size)
     scale = batch.spread(logit_scale)
-    form = form_of(logit_scale, batch, columns=True)
-    rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
+    request = request_for(batch, logit_scale, columns=True)
+    rows, columns = operand(batch, [image], weights, scale=scale), operand(batch, [text], weights)
     positives = scale * batch.split(cosines(image, text))
-    negatives = normalisers(form, batch, rows, columns, logit_scale)
-    losses = sum(jax.nn.softplus(of_side - positives) for of_side in negatives) / 2
+    negatives = normalisers(request, batch, rows, columns, logit_scale)
+    losses = sum(jax.nn.softplus(direction - positives) for direction in negatives) / 2
     return batch.mean(losses, weights, reduction)
 
 
@@ -206,19 +207,20 @@ def queue_info_nce(
     query, key, queue = in_one_dtype(query, key, queue)
     batch = ring.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
-    form = form_of(1 / temperature, batch, constant=True)
+    request = request_for(batch, 1 / temperature, constant=True)
     batch, held = ring.cut_queue(batch, len(queue), block_size)
-    nobody = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
-    rows, columns = side(batch, [query], scale=scale), side(held, [lax.stop_gradient(queue)], labels=nobody)
+    unmatched = jnp.full((held.count, held.size), -2, jnp.int32)  # the label of no row
+    rows, columns = operand(batch, [query], scale=scale), operand(held, [lax.stop_gradient(queue)], labels=unmatched)
     positives = scale * batch.split(cosines(query, key))
-    negatives, _ = normalisers(form, batch, rows, columns, 1 / temperature)
+    negatives, _ = normalisers(request, batch, rows, columns, 1 / temperature)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
 
 
 def among_views(batch: ring.Tiles, views, bound, scale, weights):
     """`log sum_k w_k exp(s_ik)` over all views of other examples, for every view of every example: `[V, t, size]`."""
-    columns = side(batch, views, weights)
-    negatives, _ = normalisers(form_of(bound, batch, symmetric=True), batch, times(columns, scale), columns, bound)
+    columns = operand(batch, views, weights)
+    request = request_for(batch, bound, symmetric=True)
+    negatives, _ = normalisers(request, batch, with_scale(columns, scale), columns, bound)
     return jnp.moveaxis(negatives.reshape(batch.count, len(views), batch.size), 1, 0)
 
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from ssl_jax.losses.contrastive import check
 from ssl_jax.losses.tiled import ring
-from ssl_jax.losses.tiled.logits import Form, contract, course, parts_of, pull_back, scaled_products
-from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, side
+from ssl_jax.losses.tiled.logits import Request, contract, pull_back, scaled_products, sweep_range
+from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, operand, request_for
 
 
 def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -47,40 +47,38 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
     image, text = in_one_dtype(image, text)
     batch = ring.cut(len(image), axis_name, block_size)._replace(gathered=False)
     scale, bias = batch.spread(logit_scale), batch.spread(logit_bias)
-    rows, columns = side(batch, [image], weights, scale=scale), side(batch, [text], weights)
-    negatives = _softplus_sums(Form(axis_name=axis_name), rows, columns, bias.astype(rows.scale.dtype))
+    rows, columns = operand(batch, [image], weights, scale=scale), operand(batch, [text], weights)
+    negatives = _softplus_sums(request_for(batch), rows, columns, bias.astype(rows.scale.dtype))
     positives = scale * batch.split(cosines(image, text)) + bias
     return batch.mean(jax.nn.softplus(-positives) + negatives, weights, reduction)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _softplus_sums(form, rows, columns, bias):
+def _softplus_sums(request: Request, rows, columns, bias):
     """`sum_j w_j softplus(s_ij)` of every row over the columns of another label, `s_ij` plus the bias of the row."""
-    return _forward(form, rows, columns, bias)[0]
+    return _forward(request, rows, columns, bias)[0]
 
 
-def _forward(form, rows, columns, bias):
+def _forward(request, rows, columns, bias):
     def meet(offset, row, row_sum, column, column_sum):
         row, bias = row
         values = jax.nn.softplus(scaled_products(row, column) + bias[:, None])
         values = jnp.where(row.label[:, None] != column.label[None], values, 0)
         return row_sum + contract("ij,j->i", values, column.weight), column_sum
 
-    sums, _ = ring.sweep(
-        meet, (rows, bias), jnp.zeros_like(bias), columns, (), **course(form, columns), parts=parts_of(rows, columns)
-    )
+    sums, _ = ring.sweep(meet, (rows, bias), jnp.zeros_like(bias), columns, (), **sweep_range(request, rows, columns))
     return sums, (rows, columns, bias)
 
 
-def _backward(form, kept, cotangents):
+def _backward(request, kept, cotangents):
     rows, columns, bias = kept
 
-    def weigh(offset, logits, row, of_row, column, of_column):
+    def logit_gradients(offset, logits, row, of_row, column, of_column):
         bias, cotangent = of_row
         gradients = cotangent[:, None] * column.weight[None] * jax.nn.sigmoid(logits + bias[:, None])
         return jnp.where(row.label[:, None] != column.label[None], gradients, 0)
 
-    of_rows, of_columns, sums = pull_back(form, weigh, rows, (bias, cotangents), columns, (), sums=True)
+    of_rows, of_columns, sums = pull_back(request, logit_gradients, rows, (bias, cotangents), columns, (), sums=True)
     return of_rows, of_columns, sums
 
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from ssl_jax.losses import embeddings
 from ssl_jax.losses.tiled import ring
-from ssl_jax.losses.tiled.log_sums import either, log, merge, nothing, one_exponential, shares, tally
-from ssl_jax.losses.tiled.logits import Form, contract, counts_twice, course, parts_of, pull_back, scaled_products
-from ssl_jax.losses.tiled.pairs import examples, form_of, in_one_dtype, side, times
+from ssl_jax.losses.tiled.log_sums import add_tile, cond_static, empty_sums, log, merge, one_exponential, softmax_terms
+from ssl_jax.losses.tiled.logits import Request, contract, counts_twice, pull_back, scaled_products, sweep_range
+from ssl_jax.losses.tiled.pairs import examples, in_one_dtype, operand, request_for, with_scale
 
 
 def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -57,10 +57,10 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
     batch = ring.cut(len(z), axis_name, block_size)._replace(gathered=False)
     z, labels = *in_one_dtype(z), jnp.asarray(labels)
     labels = batch.split(labels.astype(jnp.promote_types(labels.dtype, jnp.int32)), fill=-1)
-    columns = side(batch, [z], weights, labels=labels)
-    rows = times(columns, batch.spread(1 / temperature))
-    form = form_of(1 / temperature, batch, symmetric=True)
-    negatives, positives, gaps = _class_sums(form, rows, columns, examples(batch), 1 / temperature)
+    columns = operand(batch, [z], weights, labels=labels)
+    rows = with_scale(columns, batch.spread(1 / temperature))
+    request = request_for(batch, 1 / temperature, symmetric=True)
+    negatives, positives, gaps = _class_sums(request, rows, columns, examples(batch), 1 / temperature)
     found = positives > -jnp.inf
     positives = jnp.where(found, positives, 0)
     # log(1 + negatives / positives), exact where next to nothing is left to the negatives, and what the positives'
@@ -70,9 +70,9 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _class_sums(form: Form, rows, columns, index, bound):
+def _class_sums(request: Request, rows, columns, index, bound):
     """Of every row: log-sums over the rows of other labels and over the others of its own; theirs less the mean."""
-    return _forward(form, rows, columns, index, bound)[0]
+    return _forward(request, rows, columns, index, bound)[0]
 
 
 def _pairs(row, row_index, column, column_index):
@@ -80,8 +80,8 @@ def _pairs(row, row_index, column, column_index):
     return ~same, same & (row_index[:, None] != column_index[None])
 
 
-def _forward(form, rows, columns, index, bound):
-    one, twice = one_exponential(form, bound), counts_twice(form, columns)
+def _forward(request, rows, columns, index, bound):
+    one, twice = one_exponential(request, bound), counts_twice(request, columns)
 
     def meet(offset, row, row_sum, column, column_sum):
         (row, row_index), (column, column_index) = row, column
@@ -89,7 +89,7 @@ def _forward(form, rows, columns, index, bound):
 
         def add(one, sums, weight, axis):
             *log_sums, total, count = sums
-            log_sums = [tally(one, s, logits, p, weight, axis) for s, p in zip(log_sums, pairs, strict=True)]
+            log_sums = [add_tile(one, s, logits, p, weight, axis) for s, p in zip(log_sums, pairs, strict=True)]
             subscripts = "ij,j->i" if axis else "ij,i->j"
             total = total + contract(subscripts, jnp.where(pairs[1], logits, 0), weight)
             return *log_sums, total, count + contract(subscripts, pairs[1].astype(logits.dtype), weight)
@@ -97,32 +97,30 @@ def _forward(form, rows, columns, index, bound):
         def both(one, row_sum, column_sum):
             return add(one, row_sum, column.weight, 1), add(one, column_sum, row.weight * twice(offset), 0)
 
-        return either(one, both, row_sum, column_sum)
+        return cond_static(one, both, row_sum, column_sum)
 
     zeros = jnp.zeros_like(rows.scale)
-    start = nothing(one, rows), nothing(one, rows), zeros, zeros
-    a, b = ring.sweep(
-        meet, (rows, index), start, (columns, index), start, **course(form, columns), parts=parts_of(rows, columns)
-    )
+    start = empty_sums(one, rows), empty_sums(one, rows), zeros, zeros
+    a, b = ring.sweep(meet, (rows, index), start, (columns, index), start, **sweep_range(request, rows, columns))
     negative, positive, total, count = merge(a[0], b[0]), merge(a[1], b[1]), a[2] + b[2], a[3] + b[3]
     gaps = jnp.where(count > 0, log(positive) - total / jnp.where(count > 0, count, 1), 0)
     found = log(negative), log(positive), gaps
     return found, (rows, columns, index, bound, log(negative), positive, count)
 
 
-def _backward(form, kept, cotangents):
+def _backward(request, kept, cotangents):
     rows, columns, index, bound, negative, positive, count = kept
-    one, twice = one_exponential(form, bound), counts_twice(form, columns)
+    one, twice = one_exponential(request, bound), counts_twice(request, columns)
     negative = jnp.where(negative == -jnp.inf, jnp.inf, negative)
     share = 1 / jnp.where(count > 0, count, jnp.inf)
     of_rows = index, (negative, cotangents[0]), positive, share, cotangents[1], cotangents[2]
 
-    def weigh(offset, logits, row, of_row, column, of_column):
+    def logit_gradients(offset, logits, row, of_row, column, of_column):
         pairs = _pairs(row, of_row[0], column, of_column[0])
 
-        def of_side(one, side, weight, axis):
-            (largest, total), share, to_sum, to_gap = jax.tree.map(lambda x: jnp.expand_dims(x, axis), side[2:])
-            negatives = shares(one, logits, side[1], axis) * (jnp.exp(logits) if one else 1)
+        def gradient(one, statistics, weight, axis):
+            (largest, total), share, to_sum, to_gap = jax.tree.map(lambda x: jnp.expand_dims(x, axis), statistics[2:])
+            negatives = softmax_terms(one, logits, statistics[1], axis) * (jnp.exp(logits) if one else 1)
             # As a quotient: exactly 1 for a single positive, whose gap then has no gradient. A positive of weight 0 is
             # none of those of which `largest` is the largest.
             counted = pairs[1] & (weight > 0)
@@ -131,13 +129,12 @@ def _backward(form, kept, cotangents):
             return (jnp.where(pairs[0], negatives, 0) + jnp.where(pairs[1], positives, 0)) * weight
 
         def both(one):
-            return of_side(one, of_row, column.weight[None], 1) + of_side(
-                one, of_column, (row.weight * twice(offset))[:, None], 0
-            )
+            gradients = gradient(one, of_row, column.weight[None], 1)
+            return gradients + gradient(one, of_column, (row.weight * twice(offset))[:, None], 0)
 
-        return either(one, both)
+        return cond_static(one, both)
 
-    return *pull_back(form, weigh, rows, of_rows, columns, of_rows), None, None
+    return *pull_back(request, logit_gradients, rows, of_rows, columns, of_rows), None, None
 
 
 _class_sums.defvjp(_forward, _backward)

@@ -39,7 +39,7 @@ def of_scale(loss, **fixed):
 def of_classes(z_a, z_b, *, axis_name=None, **options):
     """SupCon of the first views, whose classes go by their place in the global batch."""
     start = 0 if axis_name is None else jax.lax.axis_index(axis_name) * len(z_a)
-    labels = jax.lax.dynamic_slice_in_dim(jnp.asarray(np.resize(LABELS, 4 * B)), start, len(z_a))
+    labels = jax.lax.dynamic_slice_in_dim(jnp.asarray(np.resize(LABELS, 64 * B)), start, len(z_a))
     return losses.sup_con(z_a + z_b, labels, axis_name=axis_name, **options)
 
 

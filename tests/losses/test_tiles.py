@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from benchmarks import bits
 from ssl_jax.collectives import axis_size, pmean
 from ssl_jax.losses import clip, info_nce, nt_xent, queue_info_nce, sigmoid, sup_con
-from ssl_jax.losses.tiled import logits, ring
-from ssl_jax.losses.tiled.logits import Form, Side, counts_twice
-from tests.losses.references import LOSSES, evaluate, unit
+from ssl_jax.losses.tiled import ring
+from ssl_jax.losses.tiled.logits import Operand, Request, counts_twice
+from ssl_jax.losses.tiled.plan import ACCELERATOR, CPU, PLANS, plan_for
+from tests.losses.references import LOSSES, assert_close, evaluate, unit
 
 
 @pytest.mark.parametrize(("devices", "held"), [(1, 6), (2, 3), (4, 2), (3, 1), (1, 1)])
@@ -23,10 +24,10 @@ def test_every_tile_meets_every_other_once(devices, held, symmetric, x64):
     """Tile i is the number 2^i, and sums up the numbers that it meets; in a symmetric sweep, rows and columns do so."""
     total = devices * held
     number = 2.0 ** jnp.arange(total)
-    form = Form(symmetric=symmetric, axis_name="data")
+    request = Request(CPU, symmetric=symmetric, axis_name="data")
 
     def body(_, own, axis_name):
-        twice = counts_twice(form, Side(own, own, own, own))
+        twice = counts_twice(request, Operand(own, own, own, own))
 
         def meet(offset, row, row_sum, column, column_sum):
             return row_sum + column, column_sum + (row * twice(offset) if symmetric else row)
@@ -76,7 +77,7 @@ def test_logits_are_computed_twice_and_used_at_once(name):
     z = jax.ShapeDtypeStruct((B, D), jnp.float32)
     traced = jax.make_jaxpr(jax.value_and_grad(loss, argnums=(0, 1, 2)))(z, z, jnp.float32(0.1))
     found = products(traced.jaxpr) / (rows * rows * D)
-    over = 4 / (B / 512) if units == 2 else 0  # of T tiles in a symmetric sweep: at offset 0 and half way round, 4 / T
+    over = 4 / (B / 512) if units == 2 else 0  # of T tiles in a symmetric sweep: at offsets 0 and T / 2, 4 / T
     assert units <= found <= units * (1 + 6 / D) + over
 
 
@@ -95,7 +96,7 @@ def test_nothing_is_larger_than_the_shard_or_a_tile(name):
     loss = functools.partial(jax.value_and_grad(on_axis(name), argnums=(0, 1)))
     z = jax.ShapeDtypeStruct((B // 8, D), jnp.float32)
     traced = jax.make_jaxpr(loss, axis_env=[("data", 8)])(z, z)
-    assert max(sizes(traced.jaxpr)) <= max(logits.IN_CACHE, 2 * B // 8 * D) < B * D
+    assert max(sizes(traced.jaxpr)) <= max(CPU.largest_logits, 2 * B // 8 * D) < B * D
 
 
 def on_axis(name):
@@ -109,11 +110,15 @@ def on_axis(name):
     }[name]
 
 
-@pytest.mark.parametrize("on_cpu", [True, False])
+@pytest.mark.parametrize(
+    ("plan", "bound", "passes"),
+    [(CPU, "largest_logits", 2), (ACCELERATOR, "largest_gradient", 1)],
+    ids=["cpu", "other"],
+)
 @pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
-def test_large_tiles_are_met_in_parts(name, on_cpu, monkeypatch, x64):
+def test_large_tiles_are_met_in_parts(name, plan, bound, passes, monkeypatch, x64):
     """The same gradients, and no whole tile of them; on a CPU no whole tile of logits either."""
-    monkeypatch.setattr(ring, "on_cpu", lambda: on_cpu)
+    monkeypatch.setitem(PLANS, "cpu", plan)
     x, y = np.random.default_rng(0).normal(size=(2, 64, 3))
     loss = {
         "clip": lambda x, y: clip(x, y, logit_scale=10.0, block_size=32),
@@ -122,33 +127,45 @@ def test_large_tiles_are_met_in_parts(name, on_cpu, monkeypatch, x64):
         "sup_con": lambda x, y: sup_con(x + y, jnp.arange(len(x)) % 9, block_size=32),
     }[name]
     whole = jax.grad(loss, argnums=(0, 1))(x, y)
-    monkeypatch.setattr(logits, "IN_CACHE" if on_cpu else "LARGEST_GRADIENT", 8 * 32)  # more than the embeddings have
+    monkeypatch.setitem(PLANS, "cpu", plan._replace(**{bound: 8 * 32}))  # more than the embeddings have
     _, back = jax.vjp(loss, x, y)
-    bounded = [jax.make_jaxpr(back)(1.0)] + [jax.make_jaxpr(loss)(x, y)] * on_cpu
+    bounded = [jax.make_jaxpr(back)(1.0), jax.make_jaxpr(loss)(x, y)][:passes]
     assert all(max(sizes(traced.jaxpr)) <= 64 * 2 * 3 for traced in bounded)
     for found, wanted in zip(back(1.0), whole, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-@pytest.mark.parametrize("name", ["clip", "sigmoid", "nt_xent", "sup_con"])
-def test_the_form_for_accelerators_is_the_same_mathematics(name, devices, monkeypatch, x64):
-    """Tiles as large as a device's rows, and columns' sums that are not turned."""
-    x, y = np.random.default_rng(0).normal(size=(2, 1024, 3))
+@pytest.mark.parametrize(
+    ("backend", "devices", "size"), [("cpu", 1, 512), ("cpu", 4, 512), ("gpu", 1, 4096), ("tpu", 4, 1024)]
+)
+def test_tiles_are_the_same_on_all_cpus_and_few_elsewhere(backend, devices, size):
+    found = set()
+
+    def body(_, x, axis_name):
+        found.add(ring.cut(len(x), axis_name, None, plan=plan_for(backend)).size)
+        return (), ()
+
+    evaluate("vmap", devices, body, 0, jnp.zeros((4096, 1)))
+    assert found == {size}
+
+
+# Rounding alone makes the gradients of `sigmoid` and `sup_con`, whose terms cancel, differ by 1.5e-6 in float32.
+@pytest.mark.parametrize(("devices", "dtype", "tolerance"), [(1, np.float32, 4e-6), (4, np.float64, 1e-12)])
+@pytest.mark.parametrize("name", [name for name in LOSSES if not name.startswith("dcl")])  # it sums as `nt_xent`
+def test_both_plans_are_the_same_mathematics(name, devices, dtype, tolerance, monkeypatch):
+    """Value and gradients, of the temperature too, of the plan for accelerators and of that for CPUs."""
 
     def body(_, x, y, axis_name):
-        value, gradients = jax.value_and_grad(on_axis(name), argnums=(0, 1))(x, y)
-        return value, gradients
+        local = lambda x, y, t: LOSSES[name](x, y, temperature=t, axis_name=axis_name)  # noqa: E731
+        value, (*gradients, of_temperature) = jax.value_and_grad(local, argnums=(0, 1, 2))(x, y, dtype(0.2))
+        return pmean((value, of_temperature), axis_name), gradients
 
-    on_cpu = evaluate("vmap", devices, body, 0, x, y)
-    monkeypatch.setattr(ring, "on_cpu", lambda: False)
-    sizes_met = []
-    cut = ring.cut
-    monkeypatch.setattr(ring, "cut", lambda *args, **options: sizes_met.append(cut(*args, **options)) or sizes_met[-1])
-    elsewhere = evaluate("vmap", devices, body, 0, x, y)
-    assert {met.size for met in sizes_met} == {1024 // devices}
-    for found, wanted in zip(jax.tree.leaves(elsewhere), jax.tree.leaves(on_cpu), strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-14)
+    with jax.enable_x64(dtype == np.float64):
+        views = jnp.asarray(np.random.default_rng(0).normal(size=(2, 1024, 5)), dtype)
+        wanted = jax.device_get(evaluate("vmap", devices, body, 0, *views))
+        monkeypatch.setitem(PLANS, "cpu", ACCELERATOR)
+        found = jax.device_get(evaluate("vmap", devices, body, 0, *views))
+    assert_close(found, wanted, tolerance)
 
 
 def compiled(batch, devices, name="clip"):

@@ -1,5 +1,7 @@
 """What contrastive losses are made of: the logits of positive pairs, and the normalisers over the negatives."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ from jax import lax
 from ssl_jax.collectives import all_gather, axis_index
 from ssl_jax.losses.embeddings import normalise, widen
 from ssl_jax.losses.tiled.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
-from ssl_jax.losses.tiled.logits import Form, Side
+from ssl_jax.losses.tiled.logits import Operand, Request
 from ssl_jax.losses.tiled.ring import Tiles
 
 SMALLEST = 1e-12  # of a squared length, as in `normalise`
@@ -37,12 +39,12 @@ def examples(batch: Tiles):
     return batch.split((start + jnp.arange(batch.rows)).astype(jnp.int32), fill=-1)
 
 
-def side(batch: Tiles, views, weights=None, labels=None, scale=None, unit=True) -> Side:
+def operand(batch: Tiles, views, weights=None, labels=None, scale=None, unit=True) -> Operand:
     """Rows or columns: the views of each tile of examples, one after another.
 
     Args:
       batch: the tiles.
-      views: a sequence of `[rows, D]`, of one dtype, that of the other side.
+      views: a sequence of `[rows, D]`, of one dtype, that of the other operand.
       weights: non-negative `[rows]`, or None for ones.
       labels: int32 `[t, size]`, or None for the places in the global batch.
       scale: `[t, size]`, what multiplies the logits, or None.
@@ -54,27 +56,27 @@ def side(batch: Tiles, views, weights=None, labels=None, scale=None, unit=True) 
     weights = jnp.ones(batch.rows) if weights is None else lax.stop_gradient(jnp.asarray(weights))
     weights = batch.split(weights.astype(lengths.dtype))
     labels = examples(batch) if labels is None else labels
-    made = Side(z, lengths, jnp.tile(weights, (1, len(views))), jnp.tile(labels, (1, len(views))))
-    return made if scale is None else times(made, scale)
+    made = Operand(z, lengths, jnp.tile(weights, (1, len(views))), jnp.tile(labels, (1, len(views))))
+    return made if scale is None else with_scale(made, scale)
 
 
-def times(side: Side, scale) -> Side:
-    """Multiplies the side's scale by `scale`, `[t, size]`, repeated once per view; keeps the dtype."""
-    views = side.scale.shape[1] // scale.shape[1]
-    return side._replace(scale=side.scale * jnp.tile(scale.astype(side.scale.dtype), (1, views)))
+def with_scale(operand: Operand, scale) -> Operand:
+    """Multiplies the operand's scale by `scale`, `[t, size]`, repeated once per view; keeps the dtype."""
+    views = operand.scale.shape[1] // scale.shape[1]
+    return operand._replace(scale=operand.scale * jnp.tile(scale.astype(operand.scale.dtype), (1, views)))
 
 
-def normalisers(form: Form, batch: Tiles, rows: Side, columns: Side, bound):
+def normalisers(request: Request, batch: Tiles, rows: Operand, columns: Operand, bound):
     """`log_sums`, or for a small batch the same by the usual operations on the gathered columns."""
     if not batch.gathered:
-        return log_sums(form, rows, columns, bound)
-    gather = lambda side: jax.tree.map(lambda x: all_gather(x[0], form.axis_name), side)  # noqa: E731
-    own = lambda side: jax.tree.map(lambda x: x[0], side)  # noqa: E731
-    of_rows = _gathered(own(rows), own(columns) if form.constant else gather(columns))[None]
-    return of_rows, _gathered(own(columns), gather(rows))[None] if form.columns else None
+        return log_sums(request, rows, columns, bound)
+    gather = lambda operand: jax.tree.map(lambda x: all_gather(x[0], request.axis_name), operand)  # noqa: E731
+    own = lambda operand: jax.tree.map(lambda x: x[0], operand)  # noqa: E731
+    of_rows = _gathered(own(rows), own(columns) if request.constant else gather(columns))[None]
+    return of_rows, _gathered(own(columns), gather(rows))[None] if request.columns else None
 
 
-def _gathered(rows: Side, columns: Side):
+def _gathered(rows: Operand, columns: Operand):
     """The normalisers of `[m]` rows over all columns."""
     products = jnp.einsum("id,jd->ij", *map(_unit, (rows, columns)), precision=lax.Precision.HIGHEST)
     counted = (rows.label[:, None] != columns.label[None]) & (columns.weight[None] > 0)
@@ -85,14 +87,14 @@ def _gathered(rows: Side, columns: Side):
     return jnp.where(found, jax.nn.logsumexp(terms, axis=1), -jnp.inf)
 
 
-def _unit(side: Side):
-    return widen(side.z) * side.scale[:, None]
+def _unit(operand: Operand):
+    return widen(operand.z) * operand.scale[:, None]
 
 
-def form_of(scale, batch: Tiles, **options) -> Form:
-    """The `Form` of logits that do not exceed `scale`, a number or traced."""
-    known = None if isinstance(scale, jax.core.Tracer) else bool(np.asarray(scale) * 2 < ONE_EXPONENTIAL_BELOW)
-    return Form(one_exponential=known, axis_name=batch.axis_name, **options)
+def request_for(batch: Tiles, bound=math.inf, **options) -> Request:
+    """The `Request` of logits of the tiles that do not exceed `bound`, a number or traced."""
+    known = None if isinstance(bound, jax.core.Tracer) else bool(np.asarray(bound) * 2 < ONE_EXPONENTIAL_BELOW)
+    return Request(batch.plan, one_exponential=known, axis_name=batch.axis_name, **options)
 
 
 @jax.custom_vjp
