@@ -56,23 +56,23 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         found = checkpoints.restore(run.abstract, run.parallel.replicated)
         if found is not None:
             state, restored = found
-            memory, start = restored.host, restored.step
+            host_state, start = restored.host, restored.step
             print(f"continuing  {directory} from step {start}")
         else:
-            state, memory, start = run.create(), {}, 0
+            state, host_state, start = run.create(), {}, 0
             if config.train.init_from:
                 state = restore.start_from(
                     Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
         run = compiled_together(run, state, batches[0])
-        again, wandb = "unevaluated" in memory, config.train.wandb or None
-        with Logs(directory, start=start, steps=run.steps, again=again, wandb=wandb) as logs:
+        rewrite_start, wandb = "unevaluated" in host_state, config.train.wandb or None
+        with Logs(directory, start=start, steps=run.steps, rewrite_start=rewrite_start, wandb=wandb) as logs:
             for sentence in restored.damage if found else ():
                 logs.warn(start, f"{sentence}; it is set aside, and the run continues from step {start}")
             with termination.termination() as asked:
                 outcome = loop.run(
                     run, state, batches,
-                    checkpoints=checkpoints, logs=logs, memory=memory, termination=asked,
+                    checkpoints=checkpoints, logs=logs, host_state=host_state, termination=asked,
                     evaluate=monitor.evaluation(run, source, batches),
                 )  # fmt: skip
     wait_for_first("saved")  # the others must not leave while process 0 still writes

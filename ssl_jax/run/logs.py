@@ -29,17 +29,17 @@ class Logs:
       directory: the run directory, which exists.
       start: the step to go on from; rows that an interrupted run wrote past it are dropped.
       steps: length of the run.
-      again: True when resuming at a step whose evaluation was interrupted: its row is dropped and written again.
+      rewrite_start: True when resuming at a step whose evaluation was interrupted: its row is written again.
       wandb: a project of Weights & Biases to log to as well; ValueError where wandb is not installed.
     """
 
-    def __init__(self, directory, *, start: int, steps: int, again: bool = False, wandb: str | None = None):
+    def __init__(self, directory, *, start: int, steps: int, rewrite_start: bool = False, wandb: str | None = None):
         self._sinks = []
         if jax.process_index() == 0:
             directory = Path(directory)
             self._terminal, self._file = Terminal(start, steps), MetricsFile(directory / "metrics.jsonl")
-            self._file.truncate_after(start, again=again)
-            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", start - again)]
+            self._file.truncate_after(start, rewrite_start=rewrite_start)
+            self._sinks = [self._terminal, self._file, TensorBoard(directory / "tensorboard", start - rewrite_start)]
             self._sinks += [WeightsAndBiases(wandb, directory)] if wandb else []
 
     def write(self, step: int, values: Mapping) -> None:
@@ -89,17 +89,17 @@ class MetricsFile:
         lines = self._waiting.count(b"\n")
         return f"the last {lines} lines of {self.path} could not be written and are lost" if lines else None
 
-    def truncate_after(self, step: int, *, again: bool = False) -> None:
+    def truncate_after(self, step: int, *, rewrite_start: bool = False) -> None:
         """Drops rows past `step`, ends of earlier runs, and lines that are damaged or cut short; all at once or not.
 
-        With `again`, the metrics of `step` itself too, but not its warnings: they are not said again.
+        With `rewrite_start`, the metrics of `step` itself too, but not its warnings: they are not said again.
         """
 
         def stays(line):
             row = _row(line)
             if not row or row.get("event") in ("finished", "interrupted"):
                 return False
-            return row["step"] <= (step if "event" in row else step - again)
+            return row["step"] <= (step if "event" in row else step - rewrite_start)
 
         # A whole line ends in a newline.
         lines = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

@@ -1,45 +1,18 @@
 """The training loop of every method: batches in, rows of metrics and checkpoints out, nothing lost on the way."""
 
 import contextlib
-import time
+import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
-from ssl_jax.evaluation import health
 from ssl_jax.run.checkpoint import Checkpoints
-from ssl_jax.run.termination import Interrupted, Termination
+from ssl_jax.run.termination import Termination
+from ssl_jax.run.watch import NonFinite, Watch, due
 from ssl_jax.train.experiment import Experiment
 from ssl_jax.train.state import TrainState
 
-
-class NonFinite(ValueError):
-    """A loss or gradient that is not finite, with the step and the first bad leaf in its message."""
-
-
-class Clock:
-    """Examples per second and the share of time spent waiting for data, since the last reading."""
-
-    def __init__(self):
-        self._start, self._waited, self._steps = time.perf_counter(), 0.0, 0
-
-    def wait_for(self, iterator):
-        """The next item, its waiting time counted."""
-        start = time.perf_counter()
-        item = next(iterator)
-        self._waited += time.perf_counter() - start
-        self._steps += 1
-        return item
-
-    def read(self, batch_size: int) -> dict[str, float]:
-        """The rates, none if there was no step; starts the next interval."""
-        if not self._steps:
-            return {}
-        elapsed = max(time.perf_counter() - self._start, 1e-9)
-        rates = {"examples_per_second": self._steps * batch_size / elapsed, "data_wait": self._waited / elapsed}
-        self.__init__()
-        return rates
+__all__ = ["NonFinite", "run"]
 
 
 def run(
@@ -49,7 +22,7 @@ def run(
     *,
     checkpoints: Checkpoints,
     logs,
-    memory: dict,
+    host_state: dict,
     termination: Termination,
     evaluate: Callable | None = None,
 ) -> str:
@@ -61,7 +34,7 @@ def run(
       batches: the pipeline, `iterate(start)`.
       checkpoints: where states are saved.
       logs: where rows are written, `write(step, values)`, `warn(step, text)` and `event(name, step)`.
-      memory: JSON that goes into every checkpoint, `{}` at first: `health` (counts of the watch), `skipped` and
+      host_state: JSON that goes into every checkpoint, `{}` at first: `health` (its counts), `skipped` and
         `skipped_in_row` (steps that were not finite), `best` (the best one's step and metric), `unevaluated` (the
         row of a step whose evaluation was interrupted, and which is evaluated before anything else). Changed in place.
       termination: whether to save and end.
@@ -75,107 +48,44 @@ def run(
       NonFinite: naming the step and the leaf; the last checkpoint stays.
       ValueError: the last state could not be saved.
     """
-    train = experiment.config.train
-    start, clock, pending = int(state.step), Clock(), None
+    start, last, checkpoint_every = int(state.step), experiment.steps, experiment.config.train.checkpoint_every
+    watch = Watch(experiment, logs=logs, host_state=host_state, termination=termination, evaluate=evaluate)
 
-    def due(interval, step):
-        return bool(interval) and (step % interval == 0 or step == experiment.steps)
+    def save(step, state, wait=False):
+        return checkpoints.save(step, state, host_state, best=watch.best_step, wait=wait)
 
-    def judge(step, metrics):
-        """The row of a step. Here the host waits for the device, one step behind."""
-        bad = int(metrics.pop("nonfinite"))
-        if bad >= 0:
-            skip_or_stop(step, experiment.leaf_names[bad], float(metrics["gradient_norm"]))
-        memory["skipped_in_row"] = memory.get("skipped_in_row", 0) if bad >= 0 else 0
-        if not due(train.log_every, step) and not looks(step):
-            return {}
-        metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        row = {name: value for name, value in metrics.items() if name == "loss" or not np.isnan(value)}
-        if bad < 0:  # what is not finite must not enter the watch's counts
-            memory["health"], warnings = health.update(memory.get("health", {}), row)
-            for warning in warnings:
-                logs.warn(step, warning)
-        if "skipped" in memory:
-            row["skipped"] = memory["skipped"]
-        return row | clock.read(experiment.batch_size)
-
-    def skip_or_stop(step, leaf, norm):
-        memory["skipped"] = memory.get("skipped", 0) + 1
-        memory["skipped_in_row"] = memory.get("skipped_in_row", 0) + 1
-        found = f"{leaf} is not finite (gradient norm {norm:.3g})"
-        advice = (
-            "start again in another directory with a lower config.optim.learning_rate, a longer warm-up or "
-            "config.optim.clip_norm"
-        )
-        if train.on_nonfinite != "skip":
-            raise NonFinite(f"Step {step}: {found}; {advice}, or go on with --config.train.on_nonfinite=skip")
-        if memory["skipped_in_row"] >= train.skip_limit:
-            raise NonFinite(f"Step {step}: {found}, like {memory['skipped_in_row']} steps in a row; {advice}")
-        logs.warn(step, f"{found}: the step is skipped, {memory['skipped']} so far")
-
-    def looks(step):
-        return evaluate is not None and due(train.eval_every, step)
-
-    def look(step, row) -> bool:
-        """Evaluates and writes the row; whether this is the best evaluation. An interrupted one is remembered."""
-        memory["unevaluated"] = row
-        try:
-            found = evaluate(state, termination)
-        except Interrupted:
-            return False
-        del memory["unevaluated"]
-        logs.write(step, row | found)
-        value, sign = (row | found).get(train.best), -1 if train.best.endswith("loss") else 1
-        held = memory.get("best", {}).get(train.best)
-        if not train.keep_best or value is None or (held is not None and sign * value <= sign * held):
-            return False
-        memory["best"] = {"step": step, train.best: value}
-        return True
-
-    def save(step, wait=False):
-        return checkpoints.save(step, state, memory, best=memory.get("best", {}).get("step"), wait=wait)
-
-    def end(outcome, step):
-        problem = save(step, wait=True)
-        if problem:
-            raise ValueError(f"The run is {outcome} at step {step}, but {problem}; make room and call it again")
-        logs.event(outcome, step)
-        return outcome
-
-    if "unevaluated" in memory:
-        look(start, memory["unevaluated"])
-        if "unevaluated" in memory:
-            return end("interrupted", start)
+    end = functools.partial(_end, save, logs)
+    watch.evaluate(start, state)  # what was interrupted there
+    if watch.interrupted:
+        return end("interrupted", start, state)
     with contextlib.closing(batches.iterate(start)) as stream:
-        for step in range(start + 1, experiment.steps + 1):
+        for step in range(start + 1, last + 1):
             try:
-                batch = experiment.parallel.place(clock.wait_for(stream))
+                batch = experiment.parallel.place(watch.clock.wait_for(stream))
             except RuntimeError:
                 # A scheduler's SIGTERM reaches the reading processes too, and may end them first.
                 if not termination.requested() or jax.process_count() > 1:
                     raise
-                if pending is not None and (row := judge(*pending)):
-                    logs.write(pending[0], row)
-                return end("interrupted", step - 1)
+                watch.catch_up()
+                return end("interrupted", step - 1, state)
             state, metrics = experiment.step(state, batch)
-            if pending is not None:
-                row = judge(*pending)  # the step just dispatched keeps the device busy meanwhile
-                if row:
-                    logs.write(pending[0], row)
-            pending = (step, metrics)
+            watch.follow(step, metrics)
             stop = termination.requested()
-            saves = stop or due(train.checkpoint_every, step)
-            if step == start + 1 or saves or looks(step) or step == experiment.steps:
-                # Before a save, so that a state that is not finite is never written.
-                row, pending = judge(step, metrics), None
-                if looks(step):
-                    saves |= look(step, row)
-                    stop |= "unevaluated" in memory
-                elif row:
-                    logs.write(step, row)
-                if stop:
-                    return end("interrupted", step)
-                if saves and (problem := save(step)):
+            saves = stop or due(checkpoint_every, step, last)
+            if saves or watch.looks(step) or step in (start + 1, last):
+                watch.catch_up()  # before a save, so that a state that is not finite is never written
+                saves |= watch.evaluate(step, state)
+                if stop or watch.interrupted:
+                    return end("interrupted", step, state)
+                if saves and (problem := save(step, state)):
                     logs.warn(step, problem)
-                clock = Clock()  # compiling, saving and evaluating are no training time
-    return end("finished", experiment.steps)
+                watch.clock.restart()  # compiling, saving and evaluating are no training time
+    return end("finished", last, state)
+
+
+def _end(save: Callable, logs, outcome: str, step: int, state: TrainState) -> str:
+    """Saves the last state and says how the run ended."""
+    if problem := save(step, state, wait=True):
+        raise ValueError(f"The run is {outcome} at step {step}, but {problem}; make room and call it again")
+    logs.event(outcome, step)
+    return outcome

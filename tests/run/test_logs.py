@@ -135,7 +135,7 @@ def test_a_row_that_is_done_again_is_dropped_and_its_warnings_stay(tmp_path):
         file.write(step, {"loss": 1.0 / step})
     file.event("interrupted", 20)
     file.event("warning", 30, text="collapse")
-    file.truncate_after(20, again=True)
+    file.truncate_after(20, rewrite_start=True)
     warning = {"event": "warning", "text": "collapse"}
     assert rows(tmp_path) == [warning | {"step": 10}, {"step": 10, "loss": 0.1}, warning | {"step": 20}]
 
@@ -248,7 +248,7 @@ def test_continued_logs_hide_the_steps_that_are_done_again(tmp_path):
     first, second = sorted((tmp_path / "tensorboard").iterdir())
     assert [event.step for event in events(first) if event.HasField("session_log")] == [1]
     assert [event.step for event in events(second) if event.HasField("session_log")] == [11]
-    with module.Logs(tmp_path, start=20, steps=100, again=True) as logs:
+    with module.Logs(tmp_path, start=20, steps=100, rewrite_start=True) as logs:
         logs.write(20, {"loss": 3.0})
     assert rows(tmp_path) == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 3.0}]
     third = sorted((tmp_path / "tensorboard").iterdir())[-1]

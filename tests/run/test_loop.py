@@ -43,19 +43,19 @@ def start(tiny, tmp_path):
         directory.mkdir(exist_ok=True)
         with checkpoint.Checkpoints(directory / "checkpoints", keep=config.train.keep) as checkpoints:
             found = checkpoints.restore(run.abstract, run.parallel.replicated)
-            state, memory = (found[0], found[1].host) if found else (run.create(), {})
-            again = "unevaluated" in memory
+            state, host_state = (found[0], found[1].host) if found else (run.create(), {})
+            rewrite = "unevaluated" in host_state
             with (
-                Logs(directory, start=int(state.step), steps=run.steps, again=again) as logs,
+                Logs(directory, start=int(state.step), steps=run.steps, rewrite_start=rewrite) as logs,
                 termination.termination() as asked,
             ):
                 outcome = loop.run(
                     run, state, batches,
-                    checkpoints=checkpoints, logs=logs, memory=memory, termination=asked, evaluate=evaluate,
+                    checkpoints=checkpoints, logs=logs, host_state=host_state, termination=asked, evaluate=evaluate,
                 )  # fmt: skip
             state, restored = checkpoints.restore(run.abstract, run.parallel.replicated)
         # What a continued run is told is what this one knew; as text, where nan equals nan.
-        assert json.dumps(restored.host, sort_keys=True) == json.dumps(memory, sort_keys=True)
+        assert json.dumps(restored.host, sort_keys=True) == json.dumps(host_state, sort_keys=True)
         return outcome, jax.device_get(state.replace(key=jax.random.key_data(state.key))), read(directory)
 
     return make
@@ -193,8 +193,8 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(start, poison, tmp_pa
     rows = [row for row in rows if "event" not in row]
     assert [row["loss"] == "nan" for row in rows] == [False, True, False, True, True, False]
     assert [row.get("skipped") for row in rows] == [None, 1, 1, 2, 3, 3]
-    memory = remembered(tmp_path / "run")
-    assert (memory["skipped"], memory["skipped_in_row"], memory["health"]["seen"]) == (3, 0, 3)
+    held = remembered(tmp_path / "run")
+    assert (held["skipped"], held["skipped_in_row"], held["health"]["seen"]) == (3, 0, 3)
 
 
 def test_too_many_skipped_steps_in_a_row_end_the_run_across_a_continuation(start, poison):

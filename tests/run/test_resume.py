@@ -33,10 +33,10 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
         directory.mkdir(exist_ok=True)
         with checkpoint.Checkpoints(directory / "checkpoints", keep=STEPS) as checkpoints:
             found = checkpoints.restore(run.abstract, run.parallel.replicated)
-            state, memory, start = (run.create(), {}, 0) if found is None else (found[0], found[1].host, found[1].step)
-            with Logs(directory, start=start, steps=STEPS) as logs:
+            state, host_state = (run.create(), {}) if found is None else (found[0], found[1].host)
+            with Logs(directory, start=int(state.step), steps=STEPS) as logs:
                 loop.run(
-                    run, state, batches, checkpoints=checkpoints, logs=logs, memory=memory,
+                    run, state, batches, checkpoints=checkpoints, logs=logs, host_state=host_state,
                     termination=termination.Termination(),
                 )  # fmt: skip
         lines = (directory / "metrics.jsonl").read_text().splitlines()
