@@ -9,6 +9,8 @@ from jax import lax
 from ssl_jax import losses
 from ssl_jax.collectives import pmean, psum
 from ssl_jax.models import resnet
+from ssl_jax.recipes import CONFIGS, config_module
+from ssl_jax.train import optim
 from tests.losses.test_redundancy import numpy_barlow_twins, views
 from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
@@ -87,6 +89,24 @@ def test_the_official_gradient_on_several_gpus_is_a_fraction_of_the_true_one(x64
     found = jax.jit(jax.vmap(gradient, in_axes=(None, 0), axis_name="gpu"))(kernel, shards)[0]
     true = jax.grad(lambda kernel: losses.barlow_twins(rows[0] @ kernel, rows[1] @ kernel))(kernel)
     np.testing.assert_allclose(found, true / n, rtol=1e-9, atol=1e-12 * np.abs(true).max())
+
+
+def test_the_schedule_is_the_official_one():
+    """main.py, adjust_learning_rate, at ImageNet's 626 steps an epoch: the official loader keeps the last batch."""
+    config = config_module(CONFIGS / "barlow_twins.py").get_config("imagenet_r50_1000ep_code")
+    steps_per_epoch = 626
+    params = {"w": np.zeros((2, 2)), "b": np.zeros(2)}
+    _, schedule = optim.build(
+        config.optim, params, {"w": "default", "b": "vectors"}, batch_size=2048, steps=1000 * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+    )  # fmt: skip
+    for step in (0, 1, 6259, 6260, 100_000, 625_999):
+        if step < 6260:
+            expected = 8 * step / 6260 * 0.2
+        else:
+            q = 0.5 * (1 + np.cos(np.pi * (step - 6260) / (626_000 - 6260)))
+            expected = 0.2 * (8 * q + 8 * 0.001 * (1 - q))
+        assert float(schedule(step)) == pytest.approx(expected, rel=1e-5), step
 
 
 def test_without_the_redundancy_term_dimensions_repeat_and_the_watch_says_so(tiny, monkeypatch):

@@ -52,6 +52,25 @@ def test_a_transformer_with_drop_path_agrees_on_any_number_of_devices(transforme
     assert abs(steps(transformer, batch, 1)[1][0] - losses[0]) > 1e-6
 
 
+def test_the_patch_projection_alone_is_frozen(tiny_batch, monkeypatch):
+    monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=1, heads=2))
+    config = config_module(CONFIGS / "moco_v3.py").get_config("cifar10_vit_ti")
+    config.model.size, config.model.heads, config.compute_dtype = "test", 0, "float32"
+    config.model.projector.hidden_dims = config.model.predictor.hidden_dims = (8,)
+    config.augment.size, config.parallel.devices = 8, 1
+    config.train.batch_size, config.train.steps, config.train.epochs = 8, 10, 0
+    config.optim.warmup_epochs = 0.0
+    batch = tiny_batch(8, channels=3)
+    run = experiment.build(config, batch, examples=800)
+    state = run.create()
+    before = np.asarray(state.params["encoder"]["patch_projection"]["kernel"]).copy()
+    others = np.asarray(state.params["encoder"]["block_1"]["attention"]["qkv"]["kernel"]).copy()
+    for _ in range(2):
+        state, _ = run.step(state, run.parallel.place(batch))
+    np.testing.assert_array_equal(before, state.params["encoder"]["patch_projection"]["kernel"])
+    assert np.abs(others - state.params["encoder"]["block_1"]["attention"]["qkv"]["kernel"]).max() > 0
+
+
 def cross_entropy(query, key, temperature):
     query, key = (np.float64(z) / np.linalg.norm(np.float64(z), axis=1, keepdims=True) for z in (query, key))
     logits = query @ key.T / temperature

@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssl_jax import defaults
 from ssl_jax.methods.parts import networks
 from ssl_jax.models import resnet
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import optim
 from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
+from tests.recipes.holds import plain
 
 
 @pytest.fixture
@@ -132,3 +134,11 @@ def test_without_stop_gradient_it_collapses_and_the_watch_says_so(tiny):
     assert any("complete collapse" in warning for warning in warnings) and row["std"] < 0.05
     warnings, row = run(True, 50)
     assert warnings == [] and row["std"] > 0.2
+
+
+@pytest.mark.parametrize("recipe", ["imagenet_r50", "cifar10_r18"])
+def test_views_are_those_of_moco_v2(recipe):
+    """main_simsiam.py has the augmentation of MoCo v2, which is tested against the official code."""
+    held, moco = config_module(CONFIGS / "simsiam.py").get_config(recipe).augment, defaults.views("moco_v2")
+    changed = {"size", "blur_probability", "mean", "std"} if recipe == "cifar10_r18" else set()
+    assert {name for name in moco if plain(held[name]) != plain(moco[name])} == changed

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from ssl_jax import methods
 from ssl_jax.evaluation import health
 from ssl_jax.methods.api import Progress
-from ssl_jax.train import experiment
+from ssl_jax.recipes import CONFIGS, config_module
+from ssl_jax.train import experiment, optim
 from tests.losses.test_assignment import EPSILON, numpy_sinkhorn, numpy_swav
 from tests.methods.by_hand import watched
 
@@ -168,6 +169,23 @@ def test_running_statistics_take_a_step_for_every_size_of_crops(embed):
     stats = state["batch_stats"]
     np.testing.assert_allclose(stats["encoder"]["stem_norm"]["var"], 0.9**2, rtol=1e-5)
     np.testing.assert_allclose(stats["projector"]["norm_1"]["var"], 0.9, rtol=1e-5)
+
+
+def test_the_learning_rate_is_the_official_one(x64):
+    """np.linspace from 0.3 to 4.8 over the warm-up, then half a cosine to 0.0048."""
+    config = config_module(CONFIGS / "swav.py").get_config("imagenet_r50_100ep")
+    epoch, epochs = 312, 100
+    params = {"w": np.ones((2, 2)), "prototypes": np.ones((2, 2))}
+    names = {"w": "default", "prototypes": "prototypes"}
+    options = dict(batch_size=4096, steps=epoch * epochs, steps_per_epoch=epoch)
+    _, schedule = optim.build(config.optim, params, names, **options)
+    warmup = np.linspace(0.3, 4.8, 10 * epoch)
+    steps = np.arange(90 * epoch)
+    decay = 0.0048 + 0.5 * (4.8 - 0.0048) * (1 + np.cos(np.pi * steps / (90 * epoch)))
+    held = np.asarray(schedule(np.arange(100 * epoch)))
+    np.testing.assert_allclose(held[10 * epoch :], decay, rtol=1e-12)
+    # Here the peak is reached with the first step after the warm-up, there with its last.
+    np.testing.assert_allclose(held[: 10 * epoch], warmup, atol=(4.8 - 0.3) / (10 * epoch))
 
 
 @pytest.mark.parametrize("iterations", [3, 0])

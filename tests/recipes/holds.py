@@ -4,6 +4,8 @@ import pytest
 
 from ssl_jax.train import optim
 
+ABSENT = object()  # as the value of a key that the config must not have
+
 
 def plain(value):
     """Nested dicts and tuples, whatever the config holds."""
@@ -25,7 +27,11 @@ def assert_holds(config, published):
         if name == "learning_rate":
             assert optim.scaled_learning_rate(config.optim, config.train.batch_size) == pytest.approx(value)
             continue
+        *path, last = name.split(".")
         held = config
-        for part in name.split("."):
+        for part in path:
             held = held[part]
-        assert agrees(plain(held), plain(value)), (name, plain(held), value)
+        if value is ABSENT:
+            assert last not in held, name
+        else:
+            assert agrees(plain(held[last]), plain(value)), (name, plain(held[last]), value)
