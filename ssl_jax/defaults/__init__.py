@@ -85,7 +85,7 @@ def resnet(depth: int, *, init: str = "torch", stem: str = "imagenet", zero_init
 def vit(size: str, *, patch_size: int, **parts) -> ConfigDict:
     """`config.model` of a vision transformer; `parts` are its heads, and other values of its keys."""
     keys = {
-        "name": "vit", "size": size,  # "tiny", "small", "base", "large" or "huge"
+        "name": "vit", "size": size,  # "nano", "micro", "tiny", "small", "base", "large" or "huge"
         "patch_size": patch_size, "heads": 0,  # 0: those usual for the size
         "positions": "learned",  # or "sincos_moco_v3", "sincos_mae"
         "class_token": True, "pool": "class",  # or "mean"
@@ -136,7 +136,9 @@ def on_cifar10(config: ConfigDict, size: int = 32, std=CIFAR_STD) -> None:
 
 def on_two_cores(config: ConfigDict, epochs: int, batch_size: int) -> None:
     """Minutes on 2 CPU cores: a ResNet of a quarter of the width at 16 pixels; data: `npz:DIR`, see the README."""
-    config.compute_dtype, config.model.width = "float32", 0.25
+    config.compute_dtype = "float32"
+    if "width" in config.model:
+        config.model.width = 0.25
     config.augment.update(size=16, crop_scale=(0.2, 1.0))
     config.data.source = "npz:data/cifar10"
     config.train.update(epochs=epochs, batch_size=batch_size, log_every=20, eval_every=0, checkpoint_every=200)
@@ -150,7 +152,8 @@ def adamw_on_two_cores(learning_rate: float = 0.004, **changes) -> ConfigDict:
 
 def on_digits(config: ConfigDict) -> None:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download: one channel, so no saturation and no hue."""
-    config.model.width = 0.5
+    if "width" in config.model:
+        config.model.width = 0.5
     config.augment.update(size=8, flip_probability=0.0, jitter=(0.8, 0.8, 0.0, 0.0), greyscale_probability=0.0)
     config.augment.solarise_probability = 0.0
     if "second" in config.augment:
@@ -166,6 +169,8 @@ def smallest(config: ConfigDict) -> ConfigDict:
     config.compute_dtype = "float32"
     if config.model.name == "resnet":
         config.model.depth, config.model.width = 10, 1 / 16
+    if config.model.name == "vit":
+        config.model.size = "nano"
     config.model.norm_groups = min(config.model.norm_groups, 2)  # a norm of two values would be a step function
     config.train.update(batch_size=16, steps=5, epochs=0, log_every=1, eval_every=0, checkpoint_every=0)
     config.optim.update(warmup_steps=0, warmup_epochs=0.0)

@@ -19,12 +19,14 @@ _NORMALISED = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 _MOCO_V2 = _NORMALISED | {
     "crop_scale": (0.2, 1.0), "method": "bilinear", "jitter": (0.4, 0.4, 0.4, 0.1), "blur_kernel": 17
 }  # fmt: skip
+_PLAIN = {"jitter_probability": 0.0, "greyscale_probability": 0.0, "blur_probability": 0.0}
 _TWO_KINDS = {"blur_probability": 1.0, "second": {"blur_probability": 0.1, "solarise_probability": 0.2}}
 _BYOL_JITTER = {"jitter": (0.4, 0.4, 0.2, 0.1)}
 VIEWS = {  # the published augmentations; what the second view has otherwise, and the small crops, in keys of their own
     "simclr": {"brightness_mode": "additive", "semantics": "tensorflow"},
     "moco_v1": _MOCO_V2
     | {"jitter": (0.4, 0.4, 0.4, 0.4), "jitter_probability": 1.0, "greyscale_first": True, "blur_probability": 0.0},
+    "mae": _NORMALISED | {"crop_scale": (0.2, 1.0)} | _PLAIN,  # and SimMIM, whose crops begin at 0.67
     "moco_v2": _MOCO_V2,  # and SimSiam
     "moco_v3": _MOCO_V2 | _BYOL_JITTER | _TWO_KINDS,
     "byol": _NORMALISED

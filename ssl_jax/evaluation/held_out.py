@@ -10,7 +10,7 @@ from ssl_jax.methods.api import Method, Progress
 
 
 def forward(method: Method, progress: Progress) -> Callable:
-    """`(params, state, batch, key) -> metrics, correct [b] or None`, compiled: one batch without training.
+    """`(params, state, batch, key) -> metrics, correct [b] or None, baselines`, compiled: one batch without training.
 
     `correct` is the share of an example's `target` that the outputs `logits` tell, where the method has both.
     """
@@ -25,12 +25,13 @@ def forward(method: Method, progress: Progress) -> Callable:
         if {"logits", "target"} <= outputs.keys():
             told = jnp.argmax(outputs["logits"], axis=-1) == outputs["target"]
             correct = jnp.mean(told.reshape(len(told), -1), axis=1)
-        return {"loss": loss, **metrics}, correct
+        trivial = method.baselines(viewed, outputs) if method.baselines else {}
+        return {"loss": loss, **metrics}, correct, trivial
 
     return run
 
 
-def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple[dict, dict, int]:
+def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple[dict, dict, dict, int]:
     """The means of the metrics over batches of one size, the accuracy of each class, and the number of examples.
 
     Args:
@@ -41,19 +42,24 @@ def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple
 
     Returns:
       Metrics that are finite by name; label -> accuracy, {} where the method tells no targets or there are no labels;
-      rows seen.
+      what trivial predictions reach, by name; rows seen.
     """
-    found, correct, labels, rows = [], [], [], 0
+    found, trivial, correct, labels, rows = [], [], [], [], 0
     for k, batch in enumerate(batches):
-        metrics, told = run(params, state, batch, jax.random.fold_in(key, k))
+        metrics, told, reached = run(params, state, batch, jax.random.fold_in(key, k))
         found.append(jax.device_get(metrics))
+        trivial.append(jax.device_get(reached))
         rows += len(batch["index"])
         if told is not None and "label" in batch:
             correct.append(np.asarray(told))
             labels.append(np.asarray(batch["label"]))
-    means = {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
+
+    def means(dicts):
+        values = {name: float(np.mean([one[name] for one in dicts])) for name in dicts[0]}
+        return {name: value for name, value in values.items() if np.isfinite(value)}
+
     by_class = {}
     if correct:
         correct, labels = np.concatenate(correct), np.concatenate(labels)
         by_class = {int(label): float(correct[labels == label].mean(dtype=np.float64)) for label in np.unique(labels)}
-    return {name: value for name, value in means.items() if np.isfinite(value)}, by_class, rows
+    return means(found), by_class, means(trivial), rows

@@ -81,6 +81,8 @@ class Method:
       groups: `params -> tree of names`; the names index `config.optim.groups`.
       describe: `global batch size -> {label: text}`, start-up lines, such as the number of negatives.
       pictures: `(params, state, batch, key) -> {name: uint8 array [H, W, 3]}`, or None: what the report shows.
+      baselines: `(batch after views, outputs) -> {name: scalar}`, or None: what trivial predictions reach at the
+        pretext task, beside which its held-out metrics are printed.
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
@@ -100,6 +102,7 @@ class Method:
     groups: Callable = matrices_and_vectors
     describe: Callable[[int], dict[str, str]] = lambda batch_size: {}
     pictures: Callable | None = None
+    baselines: Callable | None = None
     table_rows: Callable | None = None
     separable: bool = False
 

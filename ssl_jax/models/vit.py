@@ -12,6 +12,8 @@ from ssl_jax.models.positions import SINCOS, interpolate
 from ssl_jax.models.transformer import run_blocks
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
+    "nano": dict(width=32, depth=2, heads=2),  # this and the next: for CPUs and tests
+    "micro": dict(width=128, depth=4, heads=4),
     "tiny": dict(width=192, depth=12, heads=3),
     "small": dict(width=384, depth=12, heads=6),
     "base": dict(width=768, depth=12, heads=12),

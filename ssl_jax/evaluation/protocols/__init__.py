@@ -27,7 +27,8 @@ class Context:
       has: batch keys that the training and the test split both have, such as "label".
       features: kind of `KINDS` -> (train, test), each `features` float32 `[N, F]` and the keys that are kept, such as
         `label` int32 `[N]`; what is tuned is tuned on rows held out of train.
-      held_out: kind -> (metrics of the method on the test split, accuracy of each class by its label, examples seen).
+      held_out: kind -> (metrics of the method on the test split, accuracy of each class by its label, what trivial
+        predictions reach, examples seen).
       num_classes: the number of labels, None without.
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
@@ -142,6 +143,8 @@ def held_out_lines(rows: list) -> str:
                      if r["features"] == "random" and r["metric"] == row["metric"]]  # fmt: skip
             untrained = f"   untrained {other[-1]:.4g}" if other else ""
             lines.append(f"held-out {row['metric']:<24}{row['value']:.4g}{untrained}")
+        elif row["features"] == "input":
+            lines.append(f"trivial  {row['metric']:<24}{row['value']:.4g}")
     return "\n".join(lines)
 
 

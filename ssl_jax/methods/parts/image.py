@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ssl_jax.augment.views import evaluation_view, view
 from ssl_jax.methods.parts.precision import wide_dtype
@@ -63,6 +64,19 @@ def multi_crop(config):
         return pair(key, example) | {f"view_{2 + i}": made[i] for i in range(count)}
 
     return views
+
+
+def to_pixels(config):
+    """`images [b, H, W, C] -> uint8 [b, H, W, 3]`: views as pictures, the normalisation of `config.augment` undone."""
+    mean, std = (None if value is None else np.array(value, np.float32)[None, None, None]
+                 for value in (config.augment.mean, config.augment.std))  # fmt: skip
+
+    def make(images):
+        images = images if mean is None else images * std + mean
+        images = jnp.uint8(jnp.clip(255 * images + 0.5, 0, 255))
+        return jnp.broadcast_to(images, (*images.shape[:3], 3))
+
+    return make
 
 
 def resolutions(batch) -> list[list[int]]:

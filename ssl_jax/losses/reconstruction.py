@@ -1,0 +1,55 @@
+"""Losses of hidden parts that a network fills in: masked autoencoders."""
+
+import jax
+import jax.numpy as jnp
+
+from ssl_jax.collectives import pmean
+from ssl_jax.losses.embeddings import check_mean, widen
+
+ERRORS = {"squared": jnp.square, "absolute": jnp.abs}
+
+
+def masked_reconstruction(
+    prediction, target, masked, *, error="squared", weights=None, axis_name=None, reduction="mean"
+):
+    """The mean error over the values of masked patches, `sum_mp e(prediction - target) / (P sum_m 1)`.
+
+    Args:
+      prediction: `[b, N, P]`, N patches of P values; the loss is computed in float32 or wider.
+      target: `[b, N, P]`, taken as constant.
+      masked: bool `[b, N]`, the patches that count.
+      error: "squared" (MAE) or "absolute" (SimMIM).
+      weights: non-negative `[b]` of the examples, or None for ones.
+      axis_name: mapped axis over which the global batch is spread; None for a single device.
+      reduction: "mean": the local value whose mean over the axis is that of the global batch; "none": `[b]`, the mean
+        over the masked patches of each example, 0 where it has none.
+
+    Returns:
+      A scalar, or `[b]` for "none".
+
+    Raises:
+      ValueError: shapes that do not belong together, an unknown error.
+
+    >>> prediction, target = jnp.zeros((1, 2, 3)), jnp.array([[[2.0, 2.0, 2.0], [9.0, 9.0, 9.0]]])
+    >>> float(masked_reconstruction(prediction, target, jnp.array([[True, False]])))
+    4.0
+
+    Source: He et al., https://arxiv.org/abs/2111.06377, section 3; Xie et al., https://arxiv.org/abs/2111.09886,
+    equation 1.
+    """
+    shape = jnp.shape(prediction)
+    if len(shape) != 3 or jnp.shape(target) != shape or jnp.shape(masked) != shape[:2]:
+        raise ValueError(
+            f"prediction has shape {shape}, target {jnp.shape(target)} and masked {jnp.shape(masked)}, but they must "
+            "be [b, N, P], [b, N, P] and [b, N]: cut both images into the same patches."
+        )
+    if error not in ERRORS:
+        raise ValueError(f"error is {error!r}, but must be one of {', '.join(ERRORS)}: pass one of them.")
+    check_mean(len(prediction), weights, reduction)
+    errors = ERRORS[error](widen(prediction) - jax.lax.stop_gradient(widen(target))).mean(axis=-1)
+    # Where the error is multiplied by 0 instead, one that is not finite would spoil the sum.
+    sums, counts = jnp.where(masked, errors, 0).sum(axis=1), masked.sum(axis=1).astype(errors.dtype)
+    if reduction == "none":
+        return sums / jnp.maximum(counts, 1)
+    weights = 1 if weights is None else jax.lax.stop_gradient(jnp.asarray(weights, errors.dtype))
+    return jnp.sum(weights * sums) / jnp.maximum(pmean(jnp.sum(weights * counts), axis_name), 1e-6)

@@ -1,0 +1,27 @@
+"""MAE: what the paper and the official code say."""
+
+# facebookresearch/mae at efb2a80: PRETRAIN.md (--batch_size 64 on 64 GPUs --norm_pix_loss --mask_ratio 0.75
+# --epochs 800 --warmup_epochs 40 --blr 1.5e-4 --weight_decay 0.05), main_pretrain.py (betas 0.9, 0.95; crops of 0.2
+# to 1, bicubic), models_mae.py (the decoder, initial values); 1600 epochs in the paper's section 5 and the README.
+BASE = {
+    "method.name": "mae", "method.mask_ratio": 0.75, "method.normalise": True, "model.name": "vit",
+    "model.size": "base", "model.patch_size": 16, "model.positions": "sincos_mae", "model.class_token": True,
+    "model.init": "mae", "model.drop_path": 0, "model.decoder": {"width": 512, "depth": 8, "heads": 16},
+    "augment.size": 224, "augment.crop_scale": (0.2, 1), "augment.method": "bicubic", "augment.flip_probability": 0.5,
+    "augment.jitter_probability": 0, "augment.greyscale_probability": 0, "augment.blur_probability": 0,
+    "augment.mean": (0.485, 0.456, 0.406), "augment.std": (0.229, 0.224, 0.225), "train.batch_size": 4096,
+    "train.epochs": 1600, "optim.name": "adamw", "optim.b1": 0.9, "optim.b2": 0.95, "optim.weight_decay": 0.05,
+    "optim.warmup_epochs": 40, "optim.schedule": "cosine", "learning_rate": 2.4e-3,
+    "optim.groups": {"vectors": {"weight_decay": 0.0}},
+}  # fmt: skip
+
+RECIPES = {
+    "imagenet_vitb": BASE,
+    "imagenet_vitl": BASE | {"model.size": "large"},
+    "imagenet_vith": BASE | {"model.size": "huge", "model.patch_size": 14},
+    "imagenet_vitb_800ep": BASE | {"train.epochs": 800},
+}
+PUBLISHED = {"imagenet_vitb": "68.0", "imagenet_vitl": "75.8", "imagenet_vith": "76.6"}
+# 111,907,840 with the fixed positions, 197 * (768 + 512), which are no parameters here.
+PARAMETERS = {"imagenet_vitb": {"encoder": 85_647_360, "decoder": 26_008_320}}
+UNCHECKED = ("cifar10_vit_ti",)  # ours: nothing was published
