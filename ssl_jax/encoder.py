@@ -36,9 +36,13 @@ class Encoder:
     def __call__(self, images) -> np.ndarray:
         """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
 
+        Other inputs are given as a dict of batch keys, such as `{"tokens": int32 [B, T]}`.
+
         Raises:
           ValueError: images of a wrong rank or dtype.
         """
+        if isinstance(images, dict):
+            return np.asarray(self.encode(self.params, self.state, images), np.float32)
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(
