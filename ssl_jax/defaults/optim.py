@@ -37,7 +37,7 @@ class Optim:
       schedule: "cosine", "cosine_epoch" (moves once an epoch), "linear", "step" or "constant".
       warmup_steps, warmup_epochs: length of the linear warm-up; at most one of them. Epochs may be fractional; the
         number of steps is rounded down.
-      start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine or of linear decay,
+      start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine or linear decay,
         not scaled.
       boundaries, decay_factor: "step" only: the epochs from which on the rate is multiplied by the factor.
       momentum, nesterov: sgd, lars and larc.

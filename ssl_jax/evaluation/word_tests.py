@@ -68,7 +68,7 @@ def read_pairs(path) -> list[tuple[str, str, float]]:
         try:
             pairs.append((parts[0], parts[1], float(parts[2])))
         except (IndexError, ValueError) as error:
-            raise ValueError(f"Line {number} of {path} is {line!r}; expected word, word and number, tabs between") from error
+            raise ValueError(f"Line {number} of {path} is {line!r}; expected words and number, by tabs") from error
     return pairs
 
 
@@ -79,9 +79,10 @@ def similarities(words: list[str], vectors: np.ndarray, pairs: list) -> dict[str
       ValueError: fewer than three pairs are known.
     """
     ids = upper_ids(words)
-    known = [(ids[a.upper()], ids[b.upper()], score) for a, b, score in pairs if {a.upper(), b.upper()} <= ids.keys()]
+    upper = [(a.upper(), b.upper(), score) for a, b, score in pairs]
+    known = [(ids[a], ids[b], score) for a, b, score in upper if a in ids and b in ids]
     if len(known) < 3:
-        raise ValueError(f"{len(known)} of {len(pairs)} pairs are in the vocabulary; expected at least 3; take more text")
+        raise ValueError(f"The vocabulary has {len(known)} of {len(pairs)} pairs; expected at least 3; take more text")
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     a, b = (np.array([pair[k] for pair in known]) for k in (0, 1))
     cosines, given = np.sum(unit[a] * unit[b], axis=1), np.array([pair[2] for pair in known])

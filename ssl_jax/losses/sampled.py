@@ -1,7 +1,7 @@
 """Losses of words among very many: a few drawn negatives, or the path to a leaf of a tree, in place of a softmax.
 
-Both are sums over all pairs of the global batch, as the published update is: one pair after another, each with the whole
-learning rate. They take scores, dot products of two vectors, so that the pairs may be laid out in any way.
+Both are sums over all pairs of the global batch, as the published update is: one pair after another, each with the
+whole learning rate. They take scores, dot products of two vectors, so that the pairs may be laid out in any way.
 """
 
 import jax
@@ -28,8 +28,9 @@ def negative_sampling(positive, negative, *, weights, negative_weights, axis_nam
       ValueError: weights that are not in the shape of their scores.
 
     >>> s = jnp.zeros((2, 3))
-    >>> round(float(negative_sampling(s[:, 0], s, weights=jnp.ones(2), negative_weights=jnp.ones((2, 3)))), 4)  # 8 log 2
-    5.5452
+    >>> loss = negative_sampling(s[:, 0], s, weights=jnp.ones(2), negative_weights=jnp.ones((2, 3)))
+    >>> round(float(loss), 2)  # 8 log 2
+    5.55
 
     Reference: Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, eq. 4.
     """
@@ -74,6 +75,6 @@ def _sum(scores, weights, axis_name):
 def _check(scores, other, name, other_name):
     if jnp.shape(scores) != jnp.shape(other):
         raise ValueError(
-            f"{name} has shape {jnp.shape(scores)} and {other_name} has shape {jnp.shape(other)}, but there must be one "
-            f"value a score: broadcast {other_name} to the shape of {name}."
+            f"{name} has shape {jnp.shape(scores)} and {other_name} has shape {jnp.shape(other)}, but there must be "
+            f"one value a score: broadcast {other_name} to the shape of {name}."
         )

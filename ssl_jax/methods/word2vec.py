@@ -7,6 +7,8 @@ code updates after every pair; here a batch is a matrix product, and K drawn neg
 its pairs, each counted `negatives / K` times, which leaves the expected loss as it is.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -15,8 +17,10 @@ from ssl_jax.collectives import axis_size
 from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import text, words
 from ssl_jax.methods.parts.precision import wide_dtype
+from ssl_jax.methods.parts.windows import around, tiles, windows_of
 
 TILE = 32  # places whose windows are one product of matrices
+product = partial(jnp.einsum, precision="highest")
 
 
 def facts(source, config) -> dict:
@@ -61,7 +65,7 @@ def build(config, facts) -> Method:
     kept = jnp.asarray(words.keep_probabilities(facts["counts"], method.sample), jnp.float32)
     thresholds = jnp.asarray(words.negative_thresholds(facts["counts"], method.power))
     skip_gram = method.architecture == "skip_gram"
-    nodes, codes, lengths = map(jnp.asarray, words.huffman(facts["counts"])) if method.hierarchical else (None,) * 3
+    nodes, codes = map(jnp.asarray, words.huffman(facts["counts"])) if method.hierarchical else (None, None)
 
     def views(key, example):
         """One row: sub-sampled before windows are formed, the width of each window, the negatives."""
@@ -69,7 +73,7 @@ def build(config, facts) -> Method:
         tokens = example["tokens"]
         stays = (tokens > 0) & (jax.random.uniform(keep_key, (length,)) < kept[tokens])
         places = jnp.where(stays, jnp.cumsum(stays) - 1, length)  # out of range: dropped
-        closed_up = lambda x: jnp.zeros(length, jnp.int32).at[places].set(x, mode="drop")  # noqa: E731
+        closed_up = lambda x: jnp.zeros(length, jnp.int32).at[places].set(x.astype(jnp.int32), mode="drop")  # noqa: E731
         viewed = {
             "tokens": closed_up(tokens), "sentence": closed_up(jnp.cumsum(tokens == 0)),
             "radius": jax.random.randint(radius_key, (length,), 1, window + 1), "index": example["index"],
@@ -96,41 +100,37 @@ def build(config, facts) -> Method:
         return rows
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
-        tokens = tiles(batch["tokens"], tile)  # [b, t, s]: a tile of s places
-        pairs = windows_of(batch, tile, window)  # [b, t, s, c]: whether place c is in the window of place s
-        near = around(params["inputs"], tile, window)  # [b, t, c, d]
-        if skip_gram:  # every word of a window, c, is to tell the word in its middle
-            telling, count, others = near, pairs, "btcd"
+        tokens = tiles(batch["tokens"], tile)  # [b, t, s]: tiles of s places
+        near = around(params["inputs"], tile, window)  # [b, t, c, d]: the words around them
+        inside = windows_of(batch, tile, window)  # [b, t, s, c]: whether place c is in the window of place s
+        pairs, within = inside, inside.astype(near.dtype)
+        if skip_gram:  # every word of a window is to tell the word in its middle
+            telling = near
         else:
-            count = pairs.any(-1, keepdims=True)  # [b, t, s, 1]
-            total = jnp.einsum("btsc,btcd->btsd", pairs.astype(near.dtype), near)
-            mean = total / jnp.maximum(pairs.sum(-1, keepdims=True), 1)
+            total, count = product("btsc,btcd->btsd", within, near), within.sum(-1, keepdims=True)
             # As in the code, every vector of the window gets the whole gradient of their mean.
-            telling, others = total + jax.lax.stop_gradient(mean - total), "btsd"
-        outputs = {}
+            telling = total + jax.lax.stop_gradient(total / jnp.maximum(count, 1) - total)  # [b, t, s, d]
+            pairs = count > 0
+        outputs = {"pairs": pairs}
         if drawn:
-            rows = params["outputs"]
-            target, negatives = tiles(rows[:, :length], tile), rows[:, length:]
-            differ = tokens[..., None] != batch["negatives"][:, None, None]  # a negative that is the word is no negative
+            target, negatives = tiles(params["outputs"][:, :length], tile), params["outputs"][:, length:]
+            differ = (tokens[..., None] != batch["negatives"][:, None, None]).astype(near.dtype)  # the word is none
             if skip_gram:
-                positive = jnp.einsum("btsd,btcd->btsc", target, telling)
-                weights = jnp.einsum("btsc,btsk->btck", pairs.astype(near.dtype), differ.astype(near.dtype))
+                outputs["positive"] = product("btsd,btcd->btsc", target, telling)
+                weights = product("btsc,btsk->btck", within, differ)
             else:
-                positive = jnp.einsum("btsd,btsd->bts", target, telling)[..., None]
-                weights = count & differ
-            outputs["positive"], outputs["pairs"] = positive, count
-            outputs["negative"] = jnp.einsum(f"{others},bkd->{others[:3]}k", telling, negatives)
-            outputs["weights"] = weights.astype(near.dtype) * (method.negatives / drawn)
+                outputs["positive"], weights = jnp.sum(target * telling, axis=-1, keepdims=True), pairs * differ
+            outputs["negative"] = product("btid,bkd->btik", telling, negatives)
+            outputs["weights"] = weights * (method.negatives / drawn)
         if method.hierarchical:
-            path = tiles(params["nodes"].reshape(*batch["tokens"].shape, -1, dim), tile)  # [b, t, s, p, d]
-            code, inside = codes[tokens], jnp.arange(codes.shape[1])[None, None, None] < lengths[tokens][..., None]
+            path = tiles(params["nodes"].reshape(len(tokens), length, -1, dim), tile)  # [b, t, s, p, d]
+            code = codes[tokens]  # -1 beyond the end of a path
             if skip_gram:
-                scores = jnp.einsum("btspd,btcd->btscp", path, telling)
-                code, inside = code[..., None, :], inside[..., None, :]
+                outputs["nodes"] = product("btspd,btcd->btscp", path, telling)
+                code, pairs = code[..., None, :], pairs[..., None]
             else:
-                scores = jnp.einsum("btspd,btsd->btsp", path, telling)
-            used = (pairs[..., None] if skip_gram else count) & inside
-            outputs |= {"nodes": scores, "codes": jnp.broadcast_to(code, scores.shape), "used": used, "pairs": count}
+                outputs["nodes"] = product("btspd,btsd->btsp", path, telling)
+            outputs["codes"] = jnp.broadcast_to(jnp.where(pairs, code, -1), outputs["nodes"].shape)
         return outputs, state
 
     def objective(params, outputs, state, progress, axis_name):
@@ -141,9 +141,8 @@ def build(config, facts) -> Method:
                 negative_weights=outputs["weights"], axis_name=axis_name,
             )  # fmt: skip
         if method.hierarchical:
-            loss += losses.hierarchical_softmax(
-                outputs["nodes"], outputs["codes"], weights=outputs["used"], axis_name=axis_name
-            )
+            codes = outputs["codes"]
+            loss += losses.hierarchical_softmax(outputs["nodes"], codes, weights=codes >= 0, axis_name=axis_name)
         return loss, state, {"pairs": axis_size(axis_name) * jnp.sum(outputs["pairs"]).astype(loss.dtype)}
 
     def encode(params, state, inputs, layer=None, keys=None):
@@ -158,27 +157,3 @@ def build(config, facts) -> Method:
         describe=lambda batch_size: {"vocabulary": f"{size - 1:,} words, {covered:.1f} % of the text"},
         words=lambda params: (text.words_of(facts), params["inputs"]),
     )  # fmt: skip
-
-
-def tiles(x, tile: int):
-    """Places `[b, L, ...]` as tiles of neighbours, `[b, L / tile, tile, ...]`."""
-    return x.reshape(len(x), -1, tile, *x.shape[2:])
-
-
-def around(x, tile: int, window: int):
-    """The tiles of `[b, L, ...]` with `window` places more on either side, `[b, L / tile, tile + 2 window, ...]`.
-
-    >>> around(jnp.arange(1, 5)[None], 2, 1).tolist()
-    [[[0, 1, 2, 3], [2, 3, 4, 0]]]
-    """
-    padded = jnp.pad(x, [(0, 0), (window, window)] + [(0, 0)] * (x.ndim - 2))
-    return jnp.stack([padded[:, at : at + tile + 2 * window] for at in range(0, x.shape[1], tile)], axis=1)
-
-
-def windows_of(batch, tile: int, window: int):
-    """Whether place c around a tile is in the window of its place s: bool `[b, L / tile, tile, tile + 2 window]`."""
-    tokens, sentence, radius = (tiles(batch[name], tile)[..., None] for name in ("tokens", "sentence", "radius"))
-    others, sentences = (around(batch[name], tile, window)[:, :, None] for name in ("tokens", "sentence"))
-    distance = jnp.abs(jnp.arange(tile + 2 * window)[None] - window - jnp.arange(tile)[:, None])[None, None]
-    there = (tokens > 0) & (others > 0) & (sentence == sentences)
-    return there & (distance > 0) & (distance <= radius)

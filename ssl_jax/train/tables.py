@@ -11,7 +11,6 @@ outside of the optimizer: no momentum, no weight decay; the group of a table may
 """
 
 import jax
-import jax.numpy as jnp
 
 from ssl_jax import collectives
 from ssl_jax.methods.api import take as take

@@ -12,5 +12,6 @@ def run(context) -> list[dict]:
         found = word_tests.similarities(*context.words(kind), pairs)
         known = round(found["coverage"] * len(pairs))
         for name, value in found.items():
-            rows.append(context.row("similarity", kind, value, len(pairs) if name == "coverage" else known, metric=name))
+            n = len(pairs) if name == "coverage" else known
+            rows.append(context.row("similarity", kind, value, n, metric=name))
     return rows

@@ -79,7 +79,7 @@ def encoder(facts, split: Callable) -> Callable[[str], np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """All documents one after another, each ended by id 0, cut into rows `tokens` int32 [length]; the last is padded by 0.
+    """All documents one after another, each ended by id 0, cut into rows `tokens` int32 [length], the last padded by 0.
 
     Documents are encoded once, into a file that goes with the process, so that a text may be larger than memory.
     """

@@ -36,16 +36,16 @@ def negative_thresholds(counts: np.ndarray, power: float) -> np.ndarray:
     return np.minimum(np.floor(np.cumsum(shares) * 2.0**32 + 0.5), 2**32 - 1).astype(np.uint32)
 
 
-def huffman(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def huffman(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The Huffman tree of words whose counts, but for word 0, fall.
 
     Returns:
       `nodes` int32 [V, P], the inner nodes from the root to each word, of 0 ... V - 2 (the root is V - 2), padded by 0;
-      `codes` int8 [V, P], the branch taken at each of them; `lengths` int32 [V] of the paths.
+      `codes` int8 [V, P], the branch taken at each of them, padded by -1.
 
-    >>> nodes, codes, lengths = huffman(np.array([4, 2, 1, 1]))
-    >>> lengths.tolist(), codes[3].tolist(), nodes[3].tolist()
-    ([1, 2, 3, 3], [1, 1, 1], [2, 1, 0])
+    >>> nodes, codes = huffman(np.array([4, 2, 1, 1]))
+    >>> codes.tolist(), nodes[3].tolist()
+    ([[1, -1, -1], [0, 1, -1], [0, 0, 1], [0, 0, 0]], [2, 1, 0])
     """
     size = len(counts)
     weight = np.concatenate([np.asarray(counts, np.int64), np.full(size - 1, 1 << 60)]).tolist()
@@ -72,9 +72,9 @@ def huffman(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             path.append((parent[node] - size, branch[node]))
             node = parent[node]
         paths.append(path[::-1])
-    lengths = np.array([len(path) for path in paths], np.int32)
-    nodes, codes = np.zeros((size, lengths.max()), np.int32), np.zeros((size, lengths.max()), np.int8)
+    lengths = np.array([len(path) for path in paths])
+    nodes = np.zeros((size, lengths.max()), np.int32)
+    codes = np.full(nodes.shape, -1, np.int8)
     inside = np.arange(lengths.max()) < lengths[:, None]
-    flat = np.array([step for path in paths for step in path], np.int32).reshape(-1, 2)
-    nodes[inside], codes[inside] = flat[:, 0], flat[:, 1]
-    return nodes, codes, lengths
+    nodes[inside], codes[inside] = np.array([step for path in paths for step in path]).T
+    return nodes, codes
