@@ -30,7 +30,7 @@ OPTIM = {
     "name": one_of("sgd", "lars", "larc", "adam", "adamw"), "learning_rate": NOT_NEGATIVE,
     "scaling": one_of("none", "linear", "sqrt"),
     "weight_decay": NOT_NEGATIVE, "weight_decay_end": or_none(NOT_NEGATIVE),
-    "schedule": one_of("cosine", "cosine_epoch", "step", "constant"), "warmup_steps": or_none(whole(0)),
+    "schedule": one_of("cosine", "cosine_epoch", "linear", "step", "constant"), "warmup_steps": or_none(whole(0)),
     "warmup_epochs": or_none(NOT_NEGATIVE), "start_learning_rate": NOT_NEGATIVE, "end_learning_rate": NOT_NEGATIVE,
     "boundaries": several(NOT_NEGATIVE), "decay_factor": POSITIVE, "momentum": BELOW_ONE, "nesterov": BOOL,
     "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "trust_coefficient": POSITIVE, "trust_clip": BOOL,
@@ -43,7 +43,10 @@ GROUP = {
 PARALLEL = {
     "mode": one_of("shard_map", "pmap"), "devices": or_none(whole(1)), "strict": BOOL, "blocks": whole(1)
 }  # fmt: skip
-EVAL = {"source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME)}
+EVAL = {
+    "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
+    "analogies": TEXT, "similarities": TEXT,
+}  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
     "crop_ratio": rising(POSITIVE), "crop_distribution": one_of("torchvision", "tensorflow", "clamped"),
