@@ -30,10 +30,12 @@ OPTIM = {
     "name": one_of("sgd", "lars", "larc", "adam", "adamw"), "learning_rate": NOT_NEGATIVE,
     "scaling": one_of("none", "linear", "sqrt"),
     "weight_decay": NOT_NEGATIVE, "weight_decay_end": or_none(NOT_NEGATIVE),
-    "schedule": one_of("cosine", "cosine_epoch", "linear", "step", "constant"), "warmup_steps": or_none(whole(0)),
+    "schedule": one_of("cosine", "cosine_epoch", "linear", "linear_bert", "step", "constant"),
+    "warmup_steps": or_none(whole(0)),
     "warmup_epochs": or_none(NOT_NEGATIVE), "start_learning_rate": NOT_NEGATIVE, "end_learning_rate": NOT_NEGATIVE,
     "boundaries": several(NOT_NEGATIVE), "decay_factor": POSITIVE, "momentum": BELOW_ONE, "nesterov": BOOL,
-    "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "trust_coefficient": POSITIVE, "trust_clip": BOOL,
+    "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "bias_correction": BOOL,
+    "trust_coefficient": POSITIVE, "trust_clip": BOOL,
     "momentum_form": one_of("lr_inside", "lr_outside"), "clip_norm": or_none(NOT_NEGATIVE), "clip_per_parameter": BOOL,
 }  # fmt: skip
 GROUP = {

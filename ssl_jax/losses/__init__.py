@@ -11,6 +11,7 @@ from ssl_jax.losses.reconstruction import masked_reconstruction
 from ssl_jax.losses.redundancy import barlow_twins, barlow_twins_terms, vicreg, vicreg_terms
 from ssl_jax.losses.sampled import hierarchical_softmax, negative_sampling
 from ssl_jax.losses.supervised import sup_con
+from ssl_jax.losses.vocabulary import vocabulary_cross_entropy
 
 __all__ = [
     "barlow_twins",
@@ -35,4 +36,5 @@ __all__ = [
     "update_centre",
     "vicreg",
     "vicreg_terms",
+    "vocabulary_cross_entropy",
 ]
