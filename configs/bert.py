@@ -2,12 +2,12 @@
 
     python -m ssl_jax.pretrain --config=configs/bert.py:mini_cpu --workdir=runs/bert
 
-Papers: Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019 (RoBERTa), arXiv 1907.11692. Official code:
-google-research/bert; fairseq, examples/roberta. Published numbers are accuracies of MNLI (matched) after fine-tuning:
-on the test set of BERT, on the development set of RoBERTa. The paper trains the first 900,000 steps on 128 tokens and the
+Papers: Devlin et al. 2019, arXiv 1810.04805; Liu et al. 2019 (RoBERTa), arXiv 1907.11692. Official code: google-
+research/bert; fairseq, examples/roberta. Published numbers are accuracies of MNLI (matched) after fine-tuning: on the
+test set of BERT, on the development set of RoBERTa. The paper trains the first 900,000 steps on 128 tokens and the
 last 100,000 on 512: `base_128`, then `base_512` with `train.init_from` and 100,000 steps; its optimizer is Adam
-without bias correction, whose linear decay is counted from step 0. RoBERTa's vocabulary is byte-level BPE; here it is WordPiece.
-Data are text files with one document a line, such as `text:DIR`.
+without bias correction, whose linear decay is counted from step 0. RoBERTa's vocabulary is byte-level BPE; here it is
+WordPiece. Data are text files with one document a line, such as `text:DIR`.
 
 | recipe       | paper, section            | published | hardware of the published run |
 |--------------|---------------------------|-----------|-------------------------------|
