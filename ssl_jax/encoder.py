@@ -1,7 +1,7 @@
 """A trained encoder out of a run directory: `load_encoder("runs/simclr_digits")(images) -> features`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline
-from ssl_jax.evaluation.features import extract, pooled
+from ssl_jax.evaluation.features import KEPT, extract, pooled
 from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
@@ -33,28 +33,42 @@ class Encoder:
     params: dict
     state: dict
 
-    def __call__(self, images) -> np.ndarray:
-        """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
+    def __call__(self, inputs) -> np.ndarray:
+        """Features float32 `[B, F]` of any number of examples; preprocessing is included.
+
+        Args:
+          inputs: images uint8 `[B, H, W, C]`, or a dict of what the source of the run gives, arrays `[B, ...]`.
 
         Raises:
-          ValueError: images of a wrong rank or dtype.
+          ValueError: images of a wrong rank or dtype, arrays of unequal lengths.
         """
-        images = np.asarray(images)
-        if images.ndim != 4 or images.dtype != np.uint8:
+        inputs = inputs if isinstance(inputs, Mapping) else {"image": inputs}
+        inputs = {name: np.asarray(rows) for name, rows in inputs.items()}
+        images, lengths = inputs.get("image"), {name: len(rows) if rows.ndim else 0 for name, rows in inputs.items()}
+        if images is not None and (images.ndim != 4 or images.dtype != np.uint8):
             raise ValueError(
                 f"Images of shape {images.shape} and dtype {images.dtype} were given; expected uint8 [B, H, W, C]; "
                 "add the batch axis, or scale floats in [0, 1] by 255 and cast"
             )
-        return np.asarray(self.encode(self.params, self.state, {"image": images}), np.float32)
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise ValueError(f"Inputs of lengths {lengths} were given; expected one equal number of examples, 1 or more")
+        count = next(iter(lengths.values()))
+        # Few sizes of batches, so that it compiles rarely: 256, or the next power of two for less.
+        size = min(BATCH, 1 << (count - 1).bit_length())
+        parts = []
+        for start in range(0, count, size):
+            ids = np.minimum(np.arange(start, start + size), count - 1)  # the last batch is filled up
+            parts.append(self.encode(self.params, self.state, {name: rows[ids] for name, rows in inputs.items()}))
+        return np.concatenate([np.asarray(part, np.float32) for part in parts])[:count]
 
-    def rows(self, source, watch: Callable = iter) -> dict[str, np.ndarray]:
-        """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one.
+    def rows(self, source, watch: Callable = iter, keep: tuple = KEPT) -> dict[str, np.ndarray]:
+        """`features` float32 `[N, F]` of every row of a source, in its order, and what it has of the keys `keep`.
 
         Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches.
         """
 
         def encode(batch):
-            inputs = {name: rows for name, rows in batch.items() if name != "label"}
+            inputs = {name: rows for name, rows in batch.items() if name not in keep}
             return self.encode(self.params, self.state, self.parallel.shard(inputs))
 
         devices = self.parallel.size
@@ -65,10 +79,10 @@ class Encoder:
         whole = jax.jit(lambda rows: rows, out_shardings=self.parallel.replicated)
 
         def with_marks_of_all(batch):
-            marks = {name: rows for name, rows in batch.items() if name in ("label", "valid")}
+            marks = {name: rows for name, rows in batch.items() if name in (*keep, "valid")}
             return batch | jax.device_get(whole(self.parallel.shard(marks)))
 
-        return extract(encode, watch(map(with_marks_of_all, batches) if jax.process_count() > 1 else batches))
+        return extract(encode, watch(map(with_marks_of_all, batches) if jax.process_count() > 1 else batches), keep)
 
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
@@ -88,7 +102,8 @@ def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest"
       checkpoint: "latest", "best" (by online kNN, where `config.train.keep_best`), or a step.
 
     Returns:
-      A function of images uint8 `[B, H, W, C]` that returns features float32 `[B, F]`.
+      A function of images uint8 `[B, H, W, C]`, or of a dict of arrays `[B, ...]` by the keys of the run's data, that
+      returns features float32 `[B, F]`.
 
     Raises:
       ValueError: the directory holds no run, or the run no checkpoint.

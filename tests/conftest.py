@@ -112,6 +112,23 @@ def tiny_batch():
 
 
 @pytest.fixture
+def own_data(tiny_batch):
+    """`own_data(config)`: a batch of the kind of data that a config names, and what its method must know of it."""
+    from ssl_jax.data import pipeline, sources
+    from ssl_jax.run import facts
+
+    def make(config):
+        source = sources.load(config.data, "train")
+        rows = config.train.batch_size
+        # Noise has no flat backgrounds, whose features lie at the corners of ReLUs and differ with the last bit.
+        digits = config.data.source == "digits"
+        batch = tiny_batch(rows) if digits else pipeline.Batches(source, batch_size=rows, seed=0)[0]
+        return batch, facts.gather(None, config, source)
+
+    return make
+
+
+@pytest.fixture
 def poison(monkeypatch):
     """`poison(2, 3)`: the loss and all gradients of these steps, counted from 1, are nan."""
     import dataclasses

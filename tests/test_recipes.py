@@ -15,29 +15,30 @@ ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in co
 
 
 @pytest.mark.parametrize(("method", "recipe"), ALL)
-def test_every_recipe_builds_at_full_size(method, recipe):
-    """Shapes only: nothing is compiled."""
-    config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
+def test_every_recipe_builds_at_full_size(method, recipe, tiny, own_data):
+    """Shapes only: nothing is compiled. Images are those of the recipe; other data is that of the smallest recipe."""
+    config, smallest = config_module(CONFIGS / f"{method}.py").get_config(recipe), tiny(method)
     rows = max(8, config.model.get("norm_groups", 1))
-    size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
-    batch = {
-        "image": np.zeros((rows, size, size, channels), np.uint8),
-        "label": np.zeros(rows, np.int32),
-        "index": np.arange(rows, dtype=np.int32),
-    }
-    if config.data.canvas:
-        batch["size"] = np.full((rows, 2), 400, np.int32)
+    smallest.train.batch_size = rows
+    batch, facts = own_data(smallest)
+    if "image" in batch:
+        size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
+        batch["image"] = np.zeros((rows, size, size, channels), np.uint8)
+        if config.data.canvas:
+            batch["size"] = np.full((rows, 2), 400, np.int32)
     config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
-    run = experiment.build(config, batch, examples=8_000)
-    features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
+    run = experiment.build(config, batch, examples=8_000, facts=facts)
+    inputs = {name: array for name, array in batch.items() if name not in ("label", "index", "size")}
+    features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, inputs)
     assert features.shape[0] == rows and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("method", sorted({method for method, _ in ALL}))
-def test_the_smallest_recipe_takes_two_steps(method, tiny, tiny_batch):
-    config, batch = tiny(method), tiny_batch()
+def test_the_smallest_recipe_takes_two_steps(method, tiny, own_data):
+    config = tiny(method)
+    batch, facts = own_data(config)
     config.parallel.devices = 2
-    run = experiment.build(config, batch, examples=1437)
+    run = experiment.build(config, batch, examples=1437, facts=facts)
     state, placed = run.create(), run.parallel.place(batch)
     for _ in range(2):
         state, metrics = run.step(state, placed)

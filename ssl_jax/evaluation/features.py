@@ -7,16 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
+KEPT = ("label", "speaker")  # batch keys that stand beside the features
+
+
+def extract(encode: Callable, batches: Iterable[dict], keep: Iterable[str] = KEPT) -> dict[str, np.ndarray]:
     """The features of every valid row, in the order of the batches.
 
     Args:
       encode: jitted, `dict batch -> features [b, F]`; gets the batch without `valid`.
       batches: dicts of arrays [b, ...] of one size; `valid` bool [b] marks the rows that count (all where absent),
         `label` is optional.
+      keep: batch keys that are returned beside the features, such as "mask" for a probe of segmentation.
 
     Returns:
-      `features` float32 [N, F], and `label` int32 [N] where the batches have it.
+      `features` float32 [N, F], and what the batches have of `keep`, labels as int32.
 
     >>> batch = {"image": np.ones((4, 2)), "label": np.arange(4), "valid": np.arange(4) < 3}
     >>> extract(lambda batch: 2 * batch["image"], [batch])["label"].tolist()
@@ -24,10 +28,8 @@ def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
     """
     parts, pending = [], None
 
-    def collect(features, valid, label):
-        part = {"features": np.asarray(features, np.float32)}
-        if label is not None:
-            part["label"] = np.asarray(label, np.int32)
+    def collect(features, valid, kept):
+        part = {"features": np.asarray(features, np.float32), **kept}
         parts.append({name: array[valid] for name, array in part.items()})
 
     for batch in batches:
@@ -37,7 +39,8 @@ def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
         # Features are fetched after the next batch has been dispatched: the device does not wait for the host.
         if pending is not None:
             collect(*pending)
-        pending = features, np.asarray(valid), inputs.get("label")
+        kept = {name: np.asarray(inputs[name], np.int32 if name == "label" else None) for name in keep if name in inputs}
+        pending = features, np.asarray(valid), kept
     collect(*pending)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

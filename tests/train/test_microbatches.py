@@ -24,9 +24,11 @@ def small(tiny, x64, monkeypatch):
     def make(name):
         config = tiny(name)
         config.compute_dtype, config.optim.name, config.optim.learning_rate = "float64", "sgd", 0.1
-        config.augment.crop, config.augment.flip_probability = False, 0.5
-        config.augment.jitter_probability = config.augment.greyscale_probability = config.augment.blur_probability = 0.0
-        config.model.norm_groups = 4
+        if "blur_probability" in config.augment:
+            config.augment.update(crop=False, flip_probability=0.5, jitter_probability=0.0)
+            config.augment.update(greyscale_probability=0.0, blur_probability=0.0)
+        if "norm_groups" in config.model:
+            config.model.norm_groups = 4
         if "shuffle_norm" in config.method:
             config.method.shuffle_norm = False
         if config.method.get("queue_size", 0):
@@ -48,14 +50,15 @@ def transformer(small, monkeypatch):
     return config
 
 
-def build(config, batch, microbatches, devices=1, mode="shard_map"):
+def build(config, batch, microbatches, devices=1, mode="shard_map", facts=None):
     config.train.microbatches, config.parallel.devices, config.parallel.mode = microbatches, devices, mode
-    return experiment.build(config, batch, examples=1437, probe=OnlineProbe(10))
+    probe = OnlineProbe(10) if "label" in batch else None
+    return experiment.build(config, batch, examples=1437, probe=probe, facts=facts)
 
 
-def train(*arguments, steps=2):
+def train(*arguments, steps=2, facts=None):
     """The state and the metrics after some steps."""
-    run = build(*arguments)
+    run = build(*arguments, facts=facts)
     state, placed = run.create(), run.parallel.place(arguments[1])
     for _ in range(steps):
         state, metrics = run.step(state, placed)
@@ -72,9 +75,10 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_microbatches_are_the_batch_encoded_at_once(name, small, tiny_batch):
-    config, batch = small(name), tiny_batch(BATCH)
-    assert_equal(train(config, batch, 2, 4), train(config, batch, 1))
+def test_microbatches_are_the_batch_encoded_at_once(name, small, own_data):
+    config = small(name)
+    batch, facts = own_data(config)
+    assert_equal(train(config, batch, 2, 4, facts=facts), train(config, batch, 1, facts=facts))
 
 
 def test_so_they_are_on_one_device_and_under_pmap(small, tiny_batch):
