@@ -6,7 +6,6 @@ of the distribution (equation 5). `loss` "regression" is what the paper compares
 Official code: richzhang/colorization, resources/caffe_traininglayers.py.
 """
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment.lab import rgb_to_lab
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import colour, networks, patches
+from ssl_jax.methods.parts import colour, maps, networks, patches
 from ssl_jax.methods.parts.precision import wide_dtype
 
 LARGEST_PICTURE, TEMPERATURES = 8, (1.0, 0.38, 0.1)  # examples of the report, and its columns
@@ -38,17 +37,20 @@ def build(config, facts) -> Method:
     Raises:
       ValueError: an unknown loss, views that are normalised; when it is run, grey images.
     """
-    method, stride, wide = config.method, config.method.stride, wide_dtype(config)
-    init, predict, decode, encode = network(config)
+    method, wide, decode = config.method, wide_dtype(config), decoder(config.method)
+    (first, predict), prepare = network(config), colour.lab_inputs(config)
     balance, rebalanced = colour.balance(facts), colour.rebalancing(facts, method.sigma, method.uniform)
+
+    def init(key, batch):
+        params, stats = first(key, centred(batch["view_0"]))
+        return params, {"batch_stats": stats}
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
         lab, keys = batch["view_0"], networks.example_keys(key, batch["index"], 0)
-        prediction, features, stats = predict(params, state, lab[..., :1], axis_name, train=train, keys=keys)
-        ab = lab[:, ::stride, ::stride, 1:]
-        if prediction.shape[:3] != ab.shape[:3]:  # as in the code of AlexNet, whose map is coarser than its labels
-            prediction = jax.image.resize(prediction, (*ab.shape[:3], prediction.shape[-1]), "bilinear")
-        return {"prediction": prediction, "colour": ab, "features": features}, state | {"batch_stats": stats}
+        ab, stats = lab[:, :: method.stride, :: method.stride, 1:], state["batch_stats"]
+        prediction, features, stats = predict(params, stats, centred(lab), axis_name, train=train, keys=keys)
+        outputs = {"prediction": maps.resized(prediction, ab), "colour": ab, "features": features}
+        return outputs, state | {"batch_stats": stats}
 
     def objective(params, outputs, state, progress, axis_name):
         prediction, ab = outputs["prediction"], outputs["colour"]
@@ -76,12 +78,12 @@ def build(config, facts) -> Method:
     def baselines(batch, outputs):
         """The best constants: the prior, which is the mean distribution, the modal bin, and the mean colour."""
         ab = outputs["colour"]
-        prior = jnp.asarray(np.log(np.maximum(facts["soft"], NEVER_SEEN)), wide)
+        prior = jnp.asarray(np.log(np.maximum(facts["soft"], NEVER_SEEN)), wide)[None, None, None]
         target = colour.soft_encode(ab, method.neighbours, method.sigma)
         mean = fit_of_colours(jnp.broadcast_to(jnp.asarray(facts["mean"], wide), ab.shape), ab)
         modal = accuracy(int(np.argmax(facts["histogram"])), ab)
         return (
-            {"cross_entropy of the prior": -jnp.mean(target @ prior)}
+            {"cross_entropy of the prior": -jnp.mean(jnp.sum(target * prior, axis=-1))}
             | {f"{name} of the modal bin": value for name, value in modal.items()}
             | {f"{name} of the mean colour": value for name, value in mean.items()}
         )
@@ -89,10 +91,16 @@ def build(config, facts) -> Method:
     def pictures(params, state, batch, key):
         """A row an example: grey, coloured at falling temperatures, the truth."""
         lab = batch["view_0"][:LARGEST_PICTURE]
-        light, prediction = lab[..., :1], predict(params, state, lab[..., :1])[0]
+        light, prediction = lab[..., :1], predict(params, state["batch_stats"], centred(lab))[0]
         shown = TEMPERATURES if method.loss == "classification" else (1.0,)
         found = [jnp.zeros_like(lab[..., 1:]), *(decode(prediction, t) for t in shown), lab[..., 1:]]
         return {"colorization": patches.sheet(*(colour.to_pixels(light, ab) for ab in found))}
+
+    encode_layer = networks.encode(networks.make_networks(config), lambda inputs: centred(prepare(inputs)))
+
+    def encode(params, state, inputs, layer=None, keys=None):
+        found = encode_layer(params, state, inputs, layer or method.layer, keys)
+        return found if layer else found.mean(axis=(1, 2), dtype=wide)
 
     return Method(
         init=init,
@@ -106,42 +114,18 @@ def build(config, facts) -> Method:
     )
 
 
+def decoder(method):
+    """`(prediction, temperature) -> ab [..., 2]`: the annealed mean, or what regression predicts."""
+    if method.loss == "classification":
+        return colour.annealed_mean
+    if method.loss == "regression":
+        return lambda prediction, temperature: AB_SCALE * prediction
+    raise ValueError(f"config.method.loss is {method.loss!r}; expected 'classification' or 'regression'")
+
+
 def network(config):
-    """`init`, `predict`, `decode` and `encode` of an encoder and the 1x1 convolution that predicts from its map.
-
-    `predict(params, state, lightness [b, H, W, 1]) -> prediction [b, h, w, 313 or 2], features [b, C], batch_stats`;
-    `decode(prediction, temperature) -> ab [b, h, w, 2]`; the others as in `Method`.
-    """
-    method, make, wide = config.method, networks.make_networks(config), wide_dtype(config)
-    if method.loss not in ("classification", "regression"):
-        raise ValueError(f"config.method.loss is {method.loss!r}; expected 'classification' or 'regression'")
-    classify, prepare = method.loss == "classification", colour.lab_inputs(config)
-    head = nn.Dense(len(colour.BINS) if classify else 2, dtype=wide, param_dtype=wide)
-
-    def init(key, batch):
-        images, (own, last) = batch["view_0"][..., :1], jax.random.split(key)
-        maps, found = make()["encoder"].init_with_output(own, images - TYPICAL_L, train=True, layer=method.map)
-        params = {"encoder": found["params"], "colours": head.init(last, maps)["params"]}
-        return params, {"batch_stats": {"encoder": found.get("batch_stats", {})}}
-
-    def predict(params, state, lightness, axis_name=None, *, train=False, keys=None):
-        encoder, stats = make(axis_name, len(lightness))["encoder"], state.get("batch_stats", {}).get("encoder", {})
-        maps, stats = networks.run(
-            encoder, params["encoder"], stats, lightness - TYPICAL_L, train=train, keys=keys, layer=method.map
-        )
-        features = maps.mean(axis=(1, 2), dtype=wide)
-        return head.apply({"params": params["colours"]}, maps), features, {"encoder": stats}
-
-    def decode(prediction, temperature):
-        return colour.annealed_mean(prediction, temperature) if classify else AB_SCALE * prediction
-
-    encode_layer = networks.encode(make, lambda inputs: prepare(inputs)[..., :1] - TYPICAL_L)
-
-    def encode(params, state, inputs, layer=None, keys=None):
-        maps = encode_layer(params, state, inputs, layer or method.layer, keys)
-        return maps if layer else maps.mean(axis=(1, 2), dtype=wide)
-
-    return init, predict, decode, encode
+    """`init` and `predict` of `parts.maps.predictor` for the colours of lightness."""
+    return maps.predictor(config, len(colour.BINS) if config.method.loss == "classification" else 2)
 
 
 def colouriser(config):
@@ -149,15 +133,21 @@ def colouriser(config):
 
     The network sees the photograph at the size of its training; the lightness of the result is that of the photograph.
     """
-    size, (_, predict, decode, _) = config.augment.size, network(config)
+    size, (_, predict), decode = config.augment.size, network(config), decoder(config.method)
 
     def run(params, state, images, temperature):
         images = jnp.broadcast_to(images, (*images.shape[:3], 3)).astype(wide_dtype(config)) / 255
         light = rgb_to_lab(images)[..., :1]
         small = jax.image.resize(light, (len(light), size, size, 1), "bilinear")
-        return colour.to_pixels(light, decode(predict(params, state, small)[0], temperature))
+        prediction, *_ = predict(params, state.get("batch_stats", {}), centred(small))
+        return colour.to_pixels(light, decode(prediction, temperature))
 
     return run
+
+
+def centred(lab):
+    """What the network sees of Lab `[..., 3]`: lightness alone, `[..., 1]`, without its typical value."""
+    return lab[..., :1] - TYPICAL_L
 
 
 def chroma(ab):
