@@ -70,7 +70,7 @@ def adam(learning_rate: float, factor: float, *boundaries: float, b2: float) -> 
 
 
 def cifar10_cpu(loss: str = "classification") -> ConfigDict:
-    """CIFAR-10 at 16 pixels in minutes on 2 CPU cores: half of a narrow ResNet-18, colours on 8 x 8; data: `npz:DIR`."""
+    """CIFAR-10 at 16 pixels in minutes on 2 CPU cores: half of a narrow ResNet-18, 8 x 8 places; data: `npz:DIR`."""
     config = imagenet()
     config.method.update(loss=loss, map="stage_2", layer="stage_2", stride=2)
     config.model = defaults.resnet(18, stem="cifar")

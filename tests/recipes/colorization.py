@@ -1,7 +1,7 @@
 """Colorization: what the paper and the official code say."""
 
-# arXiv 1603.08511, sections 2.2, 2.3 and 3; richzhang/colorization: resources/caffe_traininglayers.py (neighbours, sigma,
-# gamma, the grey threshold), models/colorization_train_val_v2.prototxt, train/solver.prototxt.
+# arXiv 1603.08511, sections 2.2, 2.3 and 3; richzhang/colorization: resources/caffe_traininglayers.py (neighbours,
+# sigma, gamma, the grey threshold), models/colorization_train_val_v2.prototxt, train/solver.prototxt.
 VGG = {
     "method.name": "colorization", "method.loss": "classification", "method.map": "conv_8", "method.stride": 4,
     "method.neighbours": 5, "method.sigma": 5.0, "method.uniform": 0.5, "method.grey": 0.0, "method.temperature": 0.38,
