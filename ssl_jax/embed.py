@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from ssl_jax import methods
 from ssl_jax.data import sources
 from ssl_jax.encoder import load_encoder
-from ssl_jax.run import command_line, workdir
+from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first
 
 FLAGS = flags.FLAGS
@@ -25,6 +26,7 @@ def embed(
     """Encodes `data` (None: the run's own) with a checkpoint of the run and writes `output`."""
     config = workdir.read_config(directory)
     source = sources.load(config.data, split, spec=data)
+    source = methods.read(source, config, facts.read(directory), train=False)
     rows = load_encoder(directory, layer, checkpoint).rows(source)
     arrays = {"features": rows["features"], "index": np.arange(len(source))}
     arrays |= {name: kept for name, kept in rows.items() if name != "features"}

@@ -51,7 +51,7 @@ class Encoder:
                 "add the batch axis, or scale floats in [0, 1] by 255 and cast"
             )
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
-            raise ValueError(f"Inputs of lengths {lengths} were given; expected one equal number of examples, 1 or more")
+            raise ValueError(f"Inputs of lengths {lengths} were given; expected one equal number of examples")
         count = next(iter(lengths.values()))
         # Few sizes of batches, so that it compiles rarely: 256, or the next power of two for less.
         size = min(BATCH, 1 << (count - 1).bit_length())

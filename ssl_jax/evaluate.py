@@ -60,38 +60,53 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
-def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Callable, layer: str | None):
-    """What the protocols use: features of every kind and held-out metrics, made when they are asked for."""
+def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer: str | None):
+    """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
+
+    `splits`: the sources of the training and the test split.
+    """
     known = facts.read(directory)
+    method = methods.build(config, known)
+    train, test = (methods.read(source, config, known, train=False) for source in splits)
 
     @functools.cache
     def encoders():
-        batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
+        rows = methods.read(splits[0], config, known, train=True)
+        batches = pipeline.Batches(rows, batch_size=calibration_rows(len(rows), config), seed=config.seed)
         return {**untrained(encoder, config, batches, known), "encoder": encoder}
 
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
-        values = 4 * len(train) * math.prod(train[0]["image"].shape)
-        if values <= MOST_PIXELS:
+        values = 4 * len(train) * math.prod(train[0]["image"].shape) if "image" in train[0] else 0
+        if 0 < values <= MOST_PIXELS:
             kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
-        else:
+        elif values:
             print(f"input pixels left out: as features they would take {values / 2**30:.0f} GiB")
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
     def measure(kind):
-        run = held_out.forward(methods.build(config, known), methods.Progress(0, 1))
-        rows = min(config.train.batch_size, len(test))
-        batches = pipeline.Batches(test, batch_size=rows, seed=config.seed, shuffle=False)
+        run = held_out.forward(method, methods.Progress(0, 1))
+        unseen = methods.read(splits[1], config, known, train=True)
+        rows = min(config.train.batch_size, len(unseen))
+        batches = pipeline.Batches(unseen, batch_size=rows, seed=config.seed, shuffle=False)
         own = encoders()[kind]
         params, state = jax.tree.map(np.asarray, (own.params, {"batch_stats": {}} | own.state))  # on one device
         key = jax.random.key(config.seed)
-        return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
+        return held_out.measure(run, params, state, watch(batches[k] for k in range(len(unseen) // rows)), key)
+
+    def words(kind):
+        listed, vectors = method.words(encoders()[kind].params)
+        return listed, np.asarray(vectors, np.float32)
 
     labelled = train.num_classes is not None and test.num_classes is not None
+    has = {"label"} if labelled else set()
+    has |= {"words"} if method.words else set()
+    has |= {name for name in ("analogies", "similarities") if config.eval[name]}
     return protocols.Context(
-        has=frozenset({"label"} if labelled else ()), features=found, held_out=measure, num_classes=train.num_classes,
-        split=config.eval.test_split, layer=layer, seed=config.seed,
+        has=frozenset(has), features=found, held_out=measure, words=words if method.words else None,
+        files={"analogies": config.eval.analogies, "similarities": config.eval.similarities},
+        num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed,
     )  # fmt: skip
 
 
@@ -107,11 +122,11 @@ def evaluate(
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
-    train, test = (sources.load(config.data, split, spec=spec) for split in splits)
+    loaded = [sources.load(config.data, split, spec=spec) for split in splits]
     encoder = load_encoder(directory, layer, checkpoint)
-    context = context_of(directory, config, encoder, train, test, watch, layer)
+    context = context_of(directory, config, encoder, loaded, watch, layer)
     names = protocols.possible(names, context.has)
-    if any(protocols.load(name).NEEDS for name in names):
+    if any("label" in protocols.load(name).NEEDS for name in names):
         context.features()  # encoded by all processes together
     if "pretext" in names:
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
@@ -124,6 +139,8 @@ def evaluate(
         workdir.write_json(path, protocols.merge(old, rows))
         said = (protocols.table(rows), protocols.gains(rows), protocols.held_out_lines(rows))
         print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
+        if said := protocols.word_lines(rows):
+            print(said)
     wait_for_first("evaluated")
     return rows
 

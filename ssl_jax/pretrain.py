@@ -13,7 +13,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import evaluate, monitor
+from ssl_jax import evaluate, methods, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health, protocols
@@ -30,15 +30,16 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     check(config)
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
+    known = facts.gather(directory, config, source)
+    rows, seen = (methods.read(source, config, known, train=train) for train in (True, False))
     batches = pipeline.Batches(
-        source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
+        rows, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
         process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
-    known = facts.gather(directory, config, source)
     run = experiment.build(
-        config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals, facts=known
+        config, batches[0], examples=len(rows), probe=monitor.probe(rows), signals=health.signals, facts=known
     )
-    print(*startup.lines(run, len(source)), sep="\n")
+    print(*startup.lines(run, len(rows)), sep="\n")
     if source.num_classes is None:
         print("labels      none: the online probe and kNN are off")
     if problem := evaluation_problem(config):
@@ -73,7 +74,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                 outcome = loop.run(
                     run, state, batches,
                     checkpoints=checkpoints, logs=logs, host_state=host_state, termination=asked,
-                    evaluate=monitor.evaluation(run, source, batches),
+                    evaluate=monitor.evaluation(run, seen, batches),
                 )  # fmt: skip
     wait_for_first("saved")  # the others must not leave while process 0 still writes
     if outcome == "finished" and asked.requested():

@@ -112,18 +112,31 @@ def tiny_batch():
 
 
 @pytest.fixture
-def own_data(tiny_batch):
-    """`own_data(config)`: a batch of the kind of data that a config names, and what its method must know of it."""
-    from ssl_jax.data import pipeline, sources
+def own_data():
+    """`own_data(config)`: what a method is trained on, of the kind of data that it takes, and its facts."""
+    from ssl_jax import methods
+    from ssl_jax.data import sources
     from ssl_jax.run import facts
 
-    def make(config):
+    def load(config):
         source = sources.load(config.data, "train")
-        rows = config.train.batch_size
-        # Noise has no flat backgrounds, whose features lie at the corners of ReLUs and differ with the last bit.
-        digits = config.data.source == "digits"
-        batch = tiny_batch(rows) if digits else pipeline.Batches(source, batch_size=rows, seed=0)[0]
-        return batch, facts.gather(None, config, source)
+        known = facts.gather(None, config, source)
+        return methods.read(source, config, known, train=True), known
+
+    return load
+
+
+@pytest.fixture
+def own_batch(tiny_batch, own_data):
+    """`own_batch(config, 16)`: a batch of the kind of data that a method takes, and its facts; images are noise."""
+    from ssl_jax.data import pipeline
+
+    def make(config, rows=16):
+        examples, known = own_data(config)
+        if config.data.source == "digits":
+            # Noise has no flat backgrounds, whose features lie at the corners of ReLUs and differ with the last bit.
+            return tiny_batch(rows), known
+        return pipeline.Batches(examples, batch_size=rows, seed=0)[0], known
 
     return make
 

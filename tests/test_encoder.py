@@ -53,7 +53,7 @@ def test_dicts_of_arrays(encoder):
 
 
 def test_speakers_and_masks_are_kept_beside_the_features(encoder, traced):
-    arrays = {"image": IMAGES[:300], "label": np.arange(300), "speaker": np.arange(300) % 7, "mask": IMAGES[:300, ..., 0]}
+    arrays = {"image": IMAGES[:300], "label": np.arange(300), "speaker": np.arange(300) % 7, "mask": IMAGES[:300, :, 0]}
     source = sources.from_arrays(arrays)
     found = encoder.rows(source)
     assert set(found) == {"features", "label", "speaker"} and "speaker" not in traced[0]

@@ -8,37 +8,44 @@ import numpy as np
 import pytest
 
 from ssl_jax import methods, recipes
+from ssl_jax.data import pipeline, sources
 from ssl_jax.recipes import CONFIGS, config_module
 from ssl_jax.train import experiment
 
+IGNORED = ("label", "index", "valid", "speaker")  # what `encode` is not given
 ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in config_module(path).RECIPES]
 
 
 @pytest.mark.parametrize(("method", "recipe"), ALL)
-def test_every_recipe_builds_at_full_size(method, recipe, tiny, own_data):
-    """Shapes only: nothing is compiled. Images are those of the recipe; other data is that of the smallest recipe."""
+def test_every_recipe_builds_at_full_size(method, recipe, tiny, own_batch):
+    """Shapes only: nothing is compiled. Data other than images is that of the method's smallest recipe."""
     config, smallest = config_module(CONFIGS / f"{method}.py").get_config(recipe), tiny(method)
     rows = max(8, config.model.get("norm_groups", 1))
-    smallest.train.batch_size = rows
-    batch, facts = own_data(smallest)
-    if "image" in batch:
+    config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
+    source = sources.load(smallest.data, "train")
+    if set(source[0]) <= {"image", "label", "caption", "box"}:
         size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
+        batch, known = own_batch(smallest, rows)
         batch["image"] = np.zeros((rows, size, size, channels), np.uint8)
+        inputs = {"image": batch["image"]}
         if config.data.canvas:
             batch["size"] = np.full((rows, 2), 400, np.int32)
-    config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
-    run = experiment.build(config, batch, examples=8_000, facts=facts)
-    inputs = {name: array for name, array in batch.items() if name not in ("label", "index", "size")}
+    else:
+        config.data.update(source=smallest.data.source, canvas=0)
+        batch, known = own_batch(config, rows)
+        seen = methods.read(source, config, known, train=False)
+        inputs = {name: array for name, array in next(pipeline.sequential(seen, rows)).items() if name not in IGNORED}
+    run = experiment.build(config, batch, examples=8_000, facts=known)
     features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, inputs)
     assert features.shape[0] == rows and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("method", sorted({method for method, _ in ALL}))
-def test_the_smallest_recipe_takes_two_steps(method, tiny, own_data):
+def test_the_smallest_recipe_takes_two_steps(method, tiny, own_batch):
     config = tiny(method)
-    batch, facts = own_data(config)
+    batch, known = own_batch(config)
     config.parallel.devices = 2
-    run = experiment.build(config, batch, examples=1437, facts=facts)
+    run = experiment.build(config, batch, examples=1437, facts=known)
     state, placed = run.create(), run.parallel.place(batch)
     for _ in range(2):
         state, metrics = run.step(state, placed)

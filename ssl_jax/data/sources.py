@@ -5,8 +5,11 @@
     npz:DIR                         DIR/<split>.npz, arrays of equal length; their names are the batch keys
     tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
                                     name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
+    text:FILE, text:DIR             one document a line; DIR/<split>.txt
+    synthetic_text[:COUNT]          sentences of four topics
 
-An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, which every source may lack.
+An image is uint8 [H, W, C] under `image`, a document a string under `text`; a class is an int32
+scalar under `label`, which every source may lack.
 """
 
 import difflib
@@ -18,7 +21,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssl_jax.data import prepared, synthetic
+from ssl_jax.data import prepared, synthetic, text
 
 
 class Source(Protocol):
@@ -270,4 +273,6 @@ _LOADERS = {
     "synthetic": (synthetic.load, "synthetic[:SIZExCOUNT]"),
     "npz": (_npz, "npz:DIR"),
     "tfds": (prepared.load, "tfds:NAME"),
+    "text": (text.load, "text:PATH"),
+    "synthetic_text": (text.synthetic, "synthetic_text[:COUNT]"),
 }

@@ -73,6 +73,8 @@ def experiment(method: str, **options) -> ConfigDict:
     config.eval.test_split = "validation"
     config.eval.crop = 0.875
     config.eval.protocols = ("knn", "linear")
+    config.eval.analogies = ""  # of words: a file of questions, `a b c d` a line
+    config.eval.similarities = ""  # of words: a file of pairs and their similarity, tabs between
     return config.lock()
 
 

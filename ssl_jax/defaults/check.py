@@ -30,7 +30,7 @@ OPTIM = {
     "name": one_of("sgd", "lars", "larc", "adam", "adamw"), "learning_rate": NOT_NEGATIVE,
     "scaling": one_of("none", "linear", "sqrt"),
     "weight_decay": NOT_NEGATIVE, "weight_decay_end": or_none(NOT_NEGATIVE),
-    "schedule": one_of("cosine", "cosine_epoch", "step", "constant"), "warmup_steps": or_none(whole(0)),
+    "schedule": one_of("cosine", "cosine_epoch", "linear", "step", "constant"), "warmup_steps": or_none(whole(0)),
     "warmup_epochs": or_none(NOT_NEGATIVE), "start_learning_rate": NOT_NEGATIVE, "end_learning_rate": NOT_NEGATIVE,
     "boundaries": several(NOT_NEGATIVE), "decay_factor": POSITIVE, "momentum": BELOW_ONE, "nesterov": BOOL,
     "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "trust_coefficient": POSITIVE, "trust_clip": BOOL,
@@ -43,7 +43,10 @@ GROUP = {
 PARALLEL = {
     "mode": one_of("shard_map", "pmap"), "devices": or_none(whole(1)), "strict": BOOL, "blocks": whole(1)
 }  # fmt: skip
-EVAL = {"source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME)}
+EVAL = {
+    "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
+    "analogies": TEXT, "similarities": TEXT,
+}  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
     "crop_ratio": rising(POSITIVE), "crop_distribution": one_of("torchvision", "tensorflow", "clamped"),
@@ -55,6 +58,21 @@ VIEW = {
     "semantics": one_of("torchvision", "tensorflow"), "mean": or_none(several(PROBABILITY, at_least=1)),
     "std": or_none(several(POSITIVE, at_least=1)),
 }  # fmt: skip
+NORMS = {"norm_momentum": PROBABILITY, "norm_groups": whole(1)}
+MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have more beside it
+    "resnet": {
+        "depth": one_of(10, 18, 34, 50, 101, 152), "width": POSITIVE, "stem": one_of("imagenet", "cifar"),
+        "zero_init_residual": BOOL, "init": NAME, **NORMS,
+    },
+    "vit": {
+        "size": one_of("nano", "micro", "tiny", "small", "base", "large", "huge"), "patch_size": whole(1),
+        "heads": whole(0), "positions": one_of("learned", "sincos_moco_v3", "sincos_mae"), "class_token": BOOL,
+        "pool": one_of("class", "mean"), "init": one_of("moco_v3", "mae", "dino"), "drop_path": BELOW_ONE,
+        "attention": or_none(one_of("xla", "cudnn")), "remat": BOOL, **NORMS,
+    },
+    "nin": {"blocks": one_of(3, 4, 5), "width": POSITIVE, "init": NAME, **NORMS},
+    "alexnet": {"width": POSITIVE, "fully_connected": whole(0), "init": NAME, **NORMS},
+}  # fmt: skip
 HEAD = {"hidden_dims": several(whole(1)), "output_dim": whole(1), "bias": BOOL, "hidden_bias": BOOL}
 SECTIONS = {"data": DATA, "train": TRAIN, "optim": OPTIM, "parallel": PARALLEL, "eval": EVAL}
 GENERAL = {"seed": whole(0), "compute_dtype": one_of("float32", "bfloat16", "float64")}
@@ -65,8 +83,8 @@ def check(config) -> None:
     """Refuses a config with a common key that is missing, unknown, or has a value that it may not have.
 
     Args:
-      config: the whole config. `config.method`, and what `config.model` and `config.augment` have beyond heads and
-        views, are the method's business.
+      config: the whole config. `config.method`, and what `config.model` and `config.augment` have beyond the keys of
+        encoders, heads and views, are the method's business.
 
     Raises:
       ValueError: with the key's path, what was given and what is expected.
@@ -94,6 +112,7 @@ def _parts(config: Mapping) -> Iterator[tuple[str, Mapping, dict[str, Rule], boo
         yield f"{name}.", config[name], rules, True
     for name, group in config["optim"].get("groups", {}).items():
         yield f"optim.groups.{name}.", group, GROUP, True
+    yield "model.", config["model"], MODELS.get(config["model"].get("name"), {}), False
     for name, part in config["model"].items():
         if isinstance(part, Mapping):
             yield f"model.{name}.", part, HEAD, False

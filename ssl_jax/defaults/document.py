@@ -28,11 +28,14 @@ def document() -> str:
         "# Config keys",
         "",
         "Made by `python -m ssl_jax.defaults.document`. `--config.train.batch_size=512` sets a key from the command",
-        "line. `config.method` and `config.model` are described in the method's file and in its config file.",
+        "line. `config.method` is described in the method's file and in its config file.",
     ]
     for name, (held, rules) in sections().items():
         lines += ["", f"## {TITLES[name]}", "", "| key | default | may be |", "|---|---|---|"]
         lines += [f"| `{key}` | `{held[key]!r}` | {rule.says} |" for key, rule in rules.items()]
+    for name, rules in check.MODELS.items():
+        lines += ["", f"## config.model of name {name!r}", "", "| key | may be |", "|---|---|"]
+        lines += [f"| `{key}` | {rule.says} |" for key, rule in rules.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -34,10 +34,11 @@ class Optim:
       scaling: "none", "linear" (x batch size / 256) or "sqrt" (x the square root of the batch size).
       weight_decay: coefficient of the parameters.
       weight_decay_end: where given, the coefficient moves to it along half a cosine over the whole run (DINO).
-      schedule: "cosine", "cosine_epoch" (moves once an epoch), "step" or "constant".
+      schedule: "cosine", "cosine_epoch" (moves once an epoch), "linear", "step" or "constant".
       warmup_steps, warmup_epochs: length of the linear warm-up; at most one of them. Epochs may be fractional; the
         number of steps is rounded down.
-      start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine, not scaled.
+      start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine or linear decay,
+        not scaled.
       boundaries, decay_factor: "step" only: the epochs from which on the rate is multiplied by the factor.
       momentum, nesterov: sgd, lars and larc.
       b1, b2, eps: adam and adamw.
@@ -78,7 +79,7 @@ class Optim:
 CHOICES = {
     "name": ("sgd", "lars", "larc", "adam", "adamw"),
     "scaling": ("none", "linear", "sqrt"),
-    "schedule": ("cosine", "cosine_epoch", "step", "constant"),
+    "schedule": ("cosine", "cosine_epoch", "linear", "step", "constant"),
     "momentum_form": ("lr_inside", "lr_outside"),
 }
 NOTHING_DECAYS_BUT_MATRICES = {"vectors": {"weight_decay": 0.0, "trust_ratio": False}}

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-
 KEPT = ("label", "speaker")  # batch keys that stand beside the features
 
 
@@ -39,7 +38,9 @@ def extract(encode: Callable, batches: Iterable[dict], keep: Iterable[str] = KEP
         # Features are fetched after the next batch has been dispatched: the device does not wait for the host.
         if pending is not None:
             collect(*pending)
-        kept = {name: np.asarray(inputs[name], np.int32 if name == "label" else None) for name in keep if name in inputs}
+        kept = {name: np.asarray(inputs[name]) for name in keep if name in inputs}
+        if "label" in kept:
+            kept["label"] = kept["label"].astype(np.int32)
         pending = features, np.asarray(valid), kept
     collect(*pending)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssl_jax.methods.api import Method, Progress
+from ssl_jax.methods.api import Method, Progress, take
 
 
 def forward(method: Method, progress: Progress) -> Callable:
@@ -19,6 +19,7 @@ def forward(method: Method, progress: Progress) -> Callable:
     def run(params, state, batch, key):
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, batch["index"])
         viewed = jax.vmap(method.views)(keys, batch)
+        params, _ = take(method, params, viewed)
         outputs, state = method.embed(params, state, viewed, key, progress, None, train=False)
         loss, _, metrics = method.objective(params, outputs, state, progress, None)
         correct = None

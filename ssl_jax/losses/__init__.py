@@ -9,6 +9,7 @@ from ssl_jax.losses.distillation import dino, update_centre
 from ssl_jax.losses.pairwise import sigmoid
 from ssl_jax.losses.reconstruction import masked_reconstruction
 from ssl_jax.losses.redundancy import barlow_twins, barlow_twins_terms, vicreg, vicreg_terms
+from ssl_jax.losses.sampled import hierarchical_softmax, negative_sampling
 from ssl_jax.losses.supervised import sup_con
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "dcl",
     "dclw",
     "dino",
+    "hierarchical_softmax",
     "info_nce",
     "masked_reconstruction",
+    "negative_sampling",
     "nt_xent",
     "queue_info_nce",
     "sigmoid",

@@ -2,8 +2,9 @@
 
 A method file has a public function `build(config) -> Method`, and reads its config only there. One that must know
 something of its data (a vocabulary, word counts, a colour prior) also has `facts(source, config) -> dict of NumPy
-arrays`, and then `build(config, facts)`: facts are computed once and kept in the run directory. The step, the loop and
-the evaluation know nothing but the fields of `Method`.
+arrays`, and then `build(config, facts)`: facts are computed once and kept in the run directory. One that does not take
+examples as the source gives them (tokens in place of text) has `read(source, config, facts, train)`, see `read` below.
+The step, the loop and the evaluation know nothing but the fields of `Method`.
 """
 
 import dataclasses
@@ -86,6 +87,7 @@ class Method:
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
+      words: `params -> (words, vectors float32 [V, D])`, or None: the vectors of a vocabulary, for what compares words.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
@@ -104,6 +106,7 @@ class Method:
     pictures: Callable | None = None
     baselines: Callable | None = None
     table_rows: Callable | None = None
+    words: Callable | None = None
     separable: bool = False
 
 
@@ -119,6 +122,29 @@ def load(name: str):
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"There is no method {name!r}; config.method.name is one of {', '.join(names())}{hint}")
     return importlib.import_module(f"ssl_jax.methods.{name}")
+
+
+def take(method: Method, params: PyTree, viewed) -> tuple[PyTree, dict]:
+    """The parameters with the taken rows `[b, n, D]` in the place of their tables, and the ids `{table: [b, n]}`."""
+    if method.table_rows is None:
+        return params, {}
+    ids = method.table_rows(viewed)
+    return params | {name: jnp.take(params[name], rows, axis=0) for name, rows in ids.items()}, ids
+
+
+def read(source, config, facts=None, *, train: bool):
+    """The examples of a source as the method that `config.method.name` names reads them.
+
+    For most methods that is the source itself. A method whose file has `read(source, config, facts, train)`, NumPy
+    alone, makes another one of it, such as rows of tokens of equal length.
+
+    Args:
+      source: as `data/sources.py` loads it.
+      facts: what the method knows of its data.
+      train: for True, what `views` gets; for False, what `encode` gets: an example a document, with its `label`.
+    """
+    module = load(config.method.name)
+    return module.read(source, config, facts, train) if hasattr(module, "read") else source
 
 
 def build(config, facts=None) -> Method:

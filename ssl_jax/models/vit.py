@@ -9,7 +9,7 @@ import numpy as np
 
 from ssl_jax.models.initializers import choose
 from ssl_jax.models.positions import SINCOS, interpolate
-from ssl_jax.models.transformer import run_blocks
+from ssl_jax.models.transformer import Dense, run_blocks
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
     "nano": dict(width=32, depth=2, heads=2),  # this and the next: for CPUs and tests
@@ -61,7 +61,7 @@ class ViT(nn.Module):
         keys: [b] typed PRNG keys, one per example, for `DropPath`; None where `drop_path` is 0.
         layer: None, or the block to stop at, "block_1" to "block_{depth}", or "tokens".
         visible: int32 [b, k], the patches that are kept, in rows from the top left; all where None. The others are
-            taken out after their positions have been added, before the first block (MAE).
+            never seen; the visible ones have the positions of their places (MAE).
         masked: bool [b, H / p * W / p], the patches whose embedding a learned mask token replaces (SimMIM).
 
     Returns: pooled features [b, width], float32 or wider; with a block as `layer`, the patch tokens after it, before
@@ -121,10 +121,13 @@ class ViT(nn.Module):
 
         # A matrix product of patches: XLA's convolutions are slow on CPU.
         x = images.astype(self.dtype).reshape(b, h, p, w, p, channels).transpose(0, 1, 3, 2, 4, 5)
-        x = nn.Dense(
+        x = x.reshape(b, h * w, p * p * channels)
+        if visible is not None:  # before the projection: pixels need no gradient, which would be a slow scatter
+            x = jnp.take_along_axis(x, visible[..., None], axis=1)
+        x = Dense(
             self.width, dtype=self.dtype, param_dtype=wide, name="patch_projection",
             kernel_init=init.patch_kernel or torch_default, bias_init=init.patch_bias or torch_default,
-        )(x.reshape(b, h * w, p * p * channels))  # fmt: skip
+        )(x)  # fmt: skip
 
         x = x.astype(wide)
         if masked is not None:
@@ -133,11 +136,12 @@ class ViT(nn.Module):
             # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
             token = self.param("class_token", init.token, (1, 1, self.width), wide)
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
-        x = (x + self._positions(h, w, wide)).astype(self.dtype)
-
+        positions = self._positions(h, w, wide)
         if visible is not None:
-            first = int(self.class_token)
-            x = jnp.concatenate([x[:, :first], jnp.take_along_axis(x[:, first:], visible[..., None], axis=1)], axis=1)
+            first = positions[:, : int(self.class_token)]
+            of_visible = positions[0, int(self.class_token) :][visible]
+            positions = jnp.concatenate([jnp.broadcast_to(first, (b, *first.shape[1:])), of_visible], axis=1)
+        x = (x + positions).astype(self.dtype)
 
         blocks = run_blocks(
             x, depth=self.depth, keys=keys, train=train, drop_path=self.drop_path, remat=self.remat, heads=self.heads,

@@ -158,6 +158,8 @@ def _schedule(optim: Optim, *, batch_size: int, steps: int, steps_per_epoch: flo
     if optim.schedule == "step":
         boundaries = [math.ceil(epoch * steps_per_epoch - 1e-6) for epoch in optim.boundaries]
         return schedules.step_decay(peak, boundaries, optim.decay_factor, warmup_steps=warmup_steps, start=start)
+    if optim.schedule == "linear":
+        return schedules.linear_decay(peak, steps, warmup_steps, start=start, end=optim.end_learning_rate)
     per_epoch = steps_per_epoch if optim.schedule == "cosine_epoch" else None
     return schedules.warmup_cosine(
         peak, steps, warmup_steps, start=start, end=optim.end_learning_rate, steps_per_epoch=per_epoch

@@ -97,6 +97,24 @@ def warmup_cosine(
     return _warmed_up(after, peak, warmup_steps, start)
 
 
+def linear_decay(
+    peak: float, steps: int, warmup_steps: int = 0, *, end: float = 0.0, start: float = 0.0
+) -> Schedule:
+    """Linear warm-up from `start` to `peak`, then in equal steps to `end`, which it reaches at `steps`.
+
+    >>> schedule = linear_decay(1.0, steps=10, warmup_steps=2)
+    >>> [float(schedule(k)) for k in (0, 1, 2, 6, 10)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if warmup_steps >= steps:
+        raise ValueError(
+            f"A warm-up of {warmup_steps} steps must be shorter than the run of {steps} steps: "
+            "shorten the warm-up or lengthen the run."
+        )
+    fall = linear(peak, end, steps - warmup_steps)
+    return _warmed_up(lambda step: fall(jnp.maximum(step - warmup_steps, 0)), peak, warmup_steps, start)
+
+
 def step_decay(
     peak: float, boundaries: Sequence[int], factor: float = 0.1, *, warmup_steps: int = 0, start: float = 0.0
 ) -> Schedule:

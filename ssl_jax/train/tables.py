@@ -11,9 +11,9 @@ outside of the optimizer: no momentum, no weight decay; the group of a table may
 """
 
 import jax
-import jax.numpy as jnp
 
 from ssl_jax import collectives
+from ssl_jax.methods.api import take as take
 
 
 def names(method, viewed) -> tuple[str, ...]:
@@ -24,14 +24,6 @@ def names(method, viewed) -> tuple[str, ...]:
 def without(params: dict, tables) -> dict:
     """The parameters that the optimizer trains."""
     return {name: tree for name, tree in params.items() if name not in tables}
-
-
-def take(method, params: dict, viewed) -> tuple[dict, dict]:
-    """The parameters with the taken rows `[b, n, D]` in the place of their tables, and the ids `{table: [b, n]}`."""
-    if method.table_rows is None:
-        return params, {}
-    ids = method.table_rows(viewed)
-    return params | {name: jnp.take(params[name], rows, axis=0) for name, rows in ids.items()}, ids
 
 
 def reduce(gradients: dict, ids: dict, axis_name: str | None) -> tuple[dict, dict]:

@@ -15,7 +15,7 @@ from ssl_jax.train import experiment, nonfinite, step
 
 
 def train(config, batch, *, mode="shard_map", devices=1, steps=5, probe=True, facts=None):
-    """The state and the last metrics after `steps` steps on the same images."""
+    """The state and the last metrics after `steps` steps on the same examples."""
     config.parallel.mode, config.parallel.devices = mode, devices
     probe = OnlineProbe(10) if probe and "label" in batch else None
     run = experiment.build(config, batch, examples=1437, probe=probe, signals=health.signals, facts=facts)
@@ -68,20 +68,20 @@ CROSSED = ("simclr", "moco")
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_five_steps_agree_on_any_number_of_devices(name, tiny, own_data, x64):
+def test_five_steps_agree_on_any_number_of_devices(name, tiny, own_batch, x64):
     """Every method on 8 devices; those with the most communication on other numbers and by pmap, too."""
     config = tiny(name)
-    batch, facts = own_data(config)
+    batch, known = own_batch(config)
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
     config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
     if "blur_probability" in config.augment:  # every kind of randomness that a view can hold
         config.augment.update(blur_probability=0.5, solarise_probability=0.2, jitter_probability=0.8)
-    one, history = train(config, batch, facts=facts)
-    initial = train(config, batch, steps=0, facts=facts)[0]
+    one, history = train(config, batch, facts=known)
+    initial = train(config, batch, steps=0, facts=known)[0]
     topologies = ("shard_map", 8), ("pmap", 2), ("shard_map", 4)
     for mode, devices in topologies if name in CROSSED else topologies[:1]:
-        many, other = train(config, batch, mode=mode, devices=devices, facts=facts)
+        many, other = train(config, batch, mode=mode, devices=devices, facts=known)
         assert_leaves_close(many, one, 1e-9)
         assert_leaves_close(other, history, 1e-9)
     # The comparison means something: every trained leaf has moved.

@@ -29,6 +29,8 @@ class Context:
         `label` int32 `[N]`; what is tuned is tuned on rows held out of train.
       held_out: kind -> (metrics of the method on the test split, accuracy of each class by its label, what trivial
         predictions reach, examples seen).
+      words: kind -> (words, vectors float32 `[V, D]`), for methods that have a vocabulary.
+      files: what is asked of words: the paths of `analogies` and `similarities`, "" for none.
       num_classes: the number of labels, None without.
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
@@ -38,6 +40,8 @@ class Context:
     has: frozenset = frozenset({"label"})
     features: Callable[[], dict] = dict
     held_out: Callable | None = None
+    words: Callable | None = None
+    files: dict = dataclasses.field(default_factory=dict)
     num_classes: int | None = None
     split: str
     layer: str | None = None
@@ -85,7 +89,9 @@ def possible(names, has) -> tuple[str, ...]:
     for name in check(names):
         missing = sorted(load(name).NEEDS - has)
         if missing:
-            print(f"{name} is left out: it needs {', '.join(missing)}, and the data has none; set config.eval.source")
+            way = [f"config.eval.{key}" for key in ("analogies", "similarities") if key in missing]
+            said = f"the data has none; set {', '.join(way) or 'config.eval.source'}"
+            print(f"{name} is left out: it needs {', '.join(missing)}, and {said}")
         else:
             kept.append(name)
     return tuple(kept)
@@ -145,6 +151,19 @@ def held_out_lines(rows: list) -> str:
             lines.append(f"held-out {row['metric']:<24}{row['value']:.4g}{untrained}")
         elif row["features"] == "input":
             lines.append(f"trivial  {row['metric']:<24}{row['value']:.4g}")
+    return "\n".join(lines)
+
+
+def word_lines(rows: list) -> str:
+    """What is known of words, in percent, trained and untrained vectors side by side, a line for each metric."""
+    lines = []
+    for name in ("analogy", "similarity"):
+        values = {(row["features"], row["metric"]): row for row in _of(rows, name)}
+        for kind, metric in values:
+            if kind == "encoder":
+                row, other = values[kind, metric], values.get(("random", metric))
+                untrained = f"   random {100 * other['value']:.1f}" if other else ""
+                lines.append(f"{name:<11}{metric:<30}{100 * row['value']:6.1f}{untrained}   of {row['n']:,}")
     return "\n".join(lines)
 
 
