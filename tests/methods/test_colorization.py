@@ -12,14 +12,13 @@ from tests.methods.by_hand import loss_and_outputs, prepare
 
 
 @pytest.fixture
-def made(tiny, own_data):
+def made(tiny, own_batch):
     """`made(**method_keys)`: the parts of the smallest recipe on shapes, its facts and its config."""
 
     def make(**keys):
         config = tiny("colorization")
-        config.train.batch_size = 4
         config.method.update(keys)
-        batch, facts = own_data(config)
+        batch, facts = own_batch(config, 4)
         return *prepare(config, batch, facts), facts, config
 
     return make
@@ -119,9 +118,9 @@ def test_photographs_keep_their_size_and_their_lightness(made):
         ({"method.map": "conv_8"}, "layer 'conv_8'"),
     ],
 )
-def test_wrong_settings_are_refused(tiny, own_data, changes, message):
+def test_wrong_settings_are_refused(tiny, own_batch, changes, message):
     config = tiny("colorization")
-    batch, facts = own_data(config)
+    batch, facts = own_batch(config, 4)
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
         prepare(config, batch, facts)

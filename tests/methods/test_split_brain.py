@@ -11,13 +11,13 @@ from tests.methods.by_hand import loss_and_outputs, prepare
 
 
 @pytest.fixture
-def made(tiny, own_data):
+def made(tiny, own_batch):
     """`made(loss)`: the parts of the smallest recipe on shapes."""
 
     def make(loss="classification"):
         config = tiny("split_brain")
-        config.train.batch_size, config.method.loss = 4, loss
-        return prepare(config, own_data(config)[0])
+        config.method.loss = loss
+        return prepare(config, own_batch(config, 4)[0])
 
     return make
 
@@ -54,8 +54,8 @@ def test_regression_is_half_of_the_squared_distance(made):
     loss, (outputs, _) = loss_and_outputs(method, views, params, state)
     lab = np.asarray(views["view_0"], np.float64)[:, ::2, ::2]
     wanted = {"lightness": lab[..., 1:] / 110, "colour": (lab[..., :1] - 50) / 50}
-    errors = [((np.asarray(outputs[half]["prediction"]) - true) ** 2).sum(-1).mean() / 2 for half, true in wanted.items()]
-    assert loss == pytest.approx(sum(errors), rel=1e-4)
+    errors = [np.asarray(outputs[half]["prediction"]) - true for half, true in wanted.items()]
+    assert loss == pytest.approx(sum((error**2).sum(-1).mean() / 2 for error in errors), rel=1e-4)
     found = method.baselines(views, outputs)
     assert found["colour_loss of the mean"] == pytest.approx(wanted["lightness"].var((0, 1, 2)).sum() / 2, rel=1e-4)
 

@@ -26,3 +26,9 @@ RECIPES = {
     },
 }  # fmt: skip
 PUBLISHED = {"imagenet_alexnet_code": "32.6 (conv_4)"}  # arXiv 1611.09842, table 2
+# By hand from the prototxt files: sums of size^2 x channels in / groups x channels out, and biases where no norm
+# follows. The head goes from the 256 or 4,096 channels of the last map to 313 bins.
+PARAMETERS = {
+    "imagenet_vgg_paper": {"encoder": 32_149_952, "head": 80_441},
+    "imagenet_alexnet_code": {"encoder": 56_835_424, "head": 1_282_361},
+}
