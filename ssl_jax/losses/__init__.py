@@ -2,7 +2,7 @@
 
 from ssl_jax.losses.alignment import byol, simsiam
 from ssl_jax.losses.assignment import sinkhorn, swav
-from ssl_jax.losses.classification import cross_entropy
+from ssl_jax.losses.classification import cross_entropy, soft_cross_entropy
 from ssl_jax.losses.contrastive import clip, info_nce, nt_xent, queue_info_nce
 from ssl_jax.losses.decoupled import dcl, dclw
 from ssl_jax.losses.distillation import dino, update_centre
@@ -31,6 +31,7 @@ __all__ = [
     "sigmoid",
     "simsiam",
     "sinkhorn",
+    "soft_cross_entropy",
     "sup_con",
     "swav",
     "update_centre",

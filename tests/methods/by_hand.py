@@ -13,9 +13,9 @@ from ssl_jax.train import experiment
 PROGRESS = Progress(jnp.int32(0), 10)
 
 
-def prepare(config, batch):
+def prepare(config, batch, facts=None):
     """The method of a config, the views of one batch, parameters and state."""
-    method = methods.build(config)
+    method = methods.build(config, facts)
     example = {"image": jnp.asarray(batch["image"]), "index": jnp.asarray(batch["index"])}
     views = jax.jit(jax.vmap(method.views))(jax.random.split(jax.random.key(1), len(batch["index"])), example)
     params, state = jax.jit(method.init)(jax.random.key(0), views)
