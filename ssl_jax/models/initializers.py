@@ -20,6 +20,7 @@ CONV_INITS = {
     "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     "torch_default": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # where the code initialises nothing
     "haiku": haiku_init,
+    "caffe": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),  # its "xavier", which looks at the inputs alone
 }
 DENSE_INITS = {
     "tensorflow": {},
@@ -30,6 +31,7 @@ DENSE_INITS = {
         ),
     },
     "haiku": {"kernel_init": haiku_init},
+    "caffe": {"kernel_init": CONV_INITS["caffe"]},
     "dino": {"kernel_init": nn.initializers.normal(0.02)},
 }
 
