@@ -78,7 +78,7 @@ def pixelate(key, patch, *, probability: float = 0.33, least: int = 100):
     if not 1 <= least <= (p - 1) ** 2:
         raise ValueError(f"Patches of {p} x {p} pixels cannot be scaled down to {least}: give 1 to {(p - 1) ** 2}")
     x = patch.astype(accumulation_dtype(patch))
-    side = jnp.floor(jnp.sqrt(uniform(side_key, (), least, (p - 1) ** 2)))
+    side = jnp.floor(jnp.sqrt(uniform(side_key, (), least, (p - 1) ** 2))).astype(x.dtype)
 
     def scale(x, factor):
         factors, start = jnp.full(2, factor, x.dtype), jnp.zeros(2, x.dtype)

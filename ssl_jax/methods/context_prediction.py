@@ -23,12 +23,12 @@ LARGEST_PICTURE = 8  # puzzles of the report
 
 
 def build(config) -> Method:
-    """Context prediction from `config.model` (an encoder and its `head` of 8 outputs), `config.augment`, `config.method`.
+    """Context prediction from `config.model` (an encoder and its `head`), `config.augment` and `config.method`.
 
     `config.method`: `grid`, `patch`, `gap`, `jitter`, `pixelate_probability`, `least_pixels`, `colours` and `normalise`
-    as `parts.grids.cutter` says; `pairs`: "all" (every ordered pair of neighbours, as in the code), "each" (a random one
-    of each direction) or "centre" (the centre of 3 x 3 and its neighbours); `layer`: the inner layer whose mean over
-    places is what `encode` gives, "" for the encoder's output.
+    as `parts.grids.cutter` says; `pairs`: "all" (every ordered pair of neighbours, as in the code), "each" (a random
+    one of each direction) or "centre" (the centre of 3 x 3 and its neighbours); `layer`: the inner layer whose mean
+    over places is what `encode` gives, "" for the encoder's output.
 
     Raises:
       ValueError: an unknown kind of pairs, a grid without a centre, a head that has not 8 outputs; see also `cutter`.

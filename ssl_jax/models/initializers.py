@@ -20,7 +20,7 @@ CONV_INITS = {
     "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     "torch_default": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # where the code initialises nothing
     "haiku": haiku_init,
-    "caffe": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),  # its "xavier", which looks at the inputs alone
+    "caffe": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),  # its "xavier", of the inputs alone
 }
 DENSE_INITS = {
     "tensorflow": {},

@@ -18,10 +18,10 @@ COLOURS = ("keep", "drop_gaussian", "drop_uniform", "project")
 def cutter(config):
     """`(key, example) -> patches [n, p, p, C]` of the view that `config.augment` makes, and `prepare` for `encode`.
 
-    `config.method`: `grid`, patches on a side; `patch`, `gap` and `jitter`, in pixels of the view; `pixelate_probability`
-    and `least_pixels`, see `patches.pixelate`; `colours`, "keep", "drop_gaussian", "drop_uniform" or "project";
-    `normalise`, whether each patch has its own mean subtracted, and one contrast. `prepare` does to whole images what
-    is not random: projection and normalisation.
+    `config.method`: `grid`, patches on a side; `patch`, `gap` and `jitter`, in pixels of the view;
+    `pixelate_probability` and `least_pixels`, see `patches.pixelate`; `colours`, "keep", "drop_gaussian" (the paper),
+    "drop_uniform" (the code) or "project"; `normalise`, whether each patch has its own mean subtracted, and one
+    contrast. `prepare` does to whole images what is not random: projection and normalisation.
 
     Raises:
       ValueError: an unknown treatment of colours, or a grid that does not fit into the view.
