@@ -41,7 +41,8 @@ def imagenet(colours: str = "drop_uniform", code: bool = True) -> ConfigDict:
     """CaffeNet on ImageNet: 504 patches and 2,240 pairs a step, a million steps, in the code 1.7 million."""
     config = defaults.experiment(
         "context_prediction", grid=3, patch=96, gap=48, jitter=7, pairs="all", pixelate_probability=0.33,
-        least_pixels=100, colours=colours, normalise=code, layer="conv_5",
+        least_pixels=100, colours=colours, normalise="contrast" if code else "none",
+        layer="conv_5",
     )  # fmt: skip
     config.model = ConfigDict({
         "name": "caffenet", "width": 1.0, "init": "caffe", "norm_momentum": 0.999, "norm_groups": 1,
@@ -69,7 +70,7 @@ def imagenet_r50() -> ConfigDict:
     """ResNet-50 with patches of 64 pixels, the centre and its neighbours, two of three images grey; batch 512."""
     config = imagenet("keep")
     config.method.update(
-        patch=64, gap=21, jitter=10, pairs="centre", pixelate_probability=0.0, normalise=False, layer=""
+        patch=64, gap=21, jitter=10, pairs="centre", pixelate_probability=0.0, normalise="none", layer=""
     )
     config.model = defaults.resnet(50, head=defaults.mlp((4096,), 8, norm="hidden", dropout=0.5))
     config.model.norm_groups = 8

@@ -1,4 +1,4 @@
-"""CaffeNet without groups, as context prediction trains it on patches: AlexNet with local response normalisation."""
+"""CaffeNet as context prediction and jigsaw train it on patches: AlexNet with local response normalisation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,21 +6,28 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.dropout import Dropout
 from ssl_jax.models.initializers import CONV_INITS, choose
 from ssl_jax.models.norm import BatchNorm
 
-# channels, size, padding, whether a 3x3 max-pool of stride 2 follows
-CONVOLUTIONS = ((96, 11, 5, True), (256, 5, 2, True), (384, 3, 1, False), (384, 3, 1, False), (256, 3, 1, True))
+# channels, size, padding, whether a 3x3 max-pool of stride 2 follows; of jigsaw: groups
+CONVOLUTIONS = ((96, 11, 5, True, 1), (256, 5, 2, True, 2), (384, 3, 1, False, 1), (384, 3, 1, False, 2),
+                (256, 3, 1, True, 2))  # fmt: skip
 
 
 class CaffeNet(nn.Module):
-    """Five convolutions of 96, 256, 384, 384 and 256 channels, the first of stride 4, and a dense layer of 4,096 (fc6).
+    """Five convolutions of 96, 256, 384, 384 and 256 channels and a dense layer (fc6), a ReLU after each.
 
-    A ReLU follows each. The first two have a bias and are pooled and locally normalised; batch norm without scale and
-    offset, "which forces the network activations to vary across examples", stands before the other ReLUs. Pools
-    round up, as Caffe's do. Convolutions take images of any size, fc6 those of one size alone: patches.
+    The first two are pooled and locally normalised. Pools round up, as Caffe's do. Convolutions take images of any
+    size, fc6 those of one size alone: patches.
+
+    The network of context prediction: a first convolution of stride 4, fc6 of 4,096, and from the third convolution on
+    batch norm without scale and offset before the ReLU, "which forces the network activations to vary across examples".
+    That of jigsaw (`jigsaw=True`): a first convolution of stride 2 without padding, two groups of channels in the
+    second, fourth and fifth, no batch norm, fc6 of 1,024 with dropout of a half, and the initial values of its code.
 
     Args:
+      jigsaw: which of the two.
       width: multiplies all channels; may be fractional.
       norm: makes norm layers, called as `BatchNorm` is.
       kernel_init: initializer of all kernels.
@@ -29,7 +36,7 @@ class CaffeNet(nn.Module):
     Call with:
       images: float `[b, H, W, C]`, at least 21 pixels on a side.
       train, group_ids: handed to the norms.
-      keys: unused, no layer here is random; so that encoders are called alike.
+      keys: PRNG keys `[b]`, for jigsaw's dropout.
       layer: None, or "conv_1" to "conv_5": after the ReLU, before a pool.
 
     Returns: fc6 `[b, feature_dim]`, float32 or wider; with `layer`, its map.
@@ -44,9 +51,11 @@ class CaffeNet(nn.Module):
     ((1, 409), (1, 6, 6, 25))
 
     Source: Doersch et al. 2015, https://arxiv.org/abs/1505.05192, section 3 and figure 3; `caffenet_stack` of
-    cdoersch/deepcontext, train.py, whose biases before a batch norm have no effect and are left out.
+    cdoersch/deepcontext, train.py, whose biases before a batch norm have no effect and are left out. Noroozi and
+    Favaro 2016, https://arxiv.org/abs/1603.09246; MehdiNoroozi/JigsawPuzzleSolver, train_val_cfn_jps.prototxt.
     """
 
+    jigsaw: bool = False
     width: float = 1.0
     norm: Callable[..., nn.Module] = BatchNorm
     kernel_init: nn.initializers.Initializer = CONV_INITS["caffe"]
@@ -55,7 +64,7 @@ class CaffeNet(nn.Module):
     @property
     def feature_dim(self) -> int:
         """Number of features."""
-        return int(4096 * self.width)
+        return int((1024 if self.jigsaw else 4096) * self.width)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -66,26 +75,37 @@ class CaffeNet(nn.Module):
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
         self._check(images, layer)
         wide, x = jnp.promote_types(self.dtype, jnp.float32), images.astype(self.dtype)
-        options = {"dtype": self.dtype, "param_dtype": wide, "kernel_init": self.kernel_init}
+        first_stride = 2 if self.jigsaw else 4
 
-        def normed(x, name):
-            norm = self.norm(name=name, dtype=self.dtype, use_scale=False, use_bias=False)
-            return norm(x, train=train, group_ids=group_ids)
+        def options(i):
+            init, bias = self.kernel_init, nn.initializers.zeros
+            if self.jigsaw:
+                init = nn.initializers.normal(0.005 if i == 6 else 0.01)
+                bias = nn.initializers.ones if i in (2, 4, 5, 6) else bias
+            dtypes = {"dtype": self.dtype, "param_dtype": wide}
+            return dtypes | {"use_bias": self.jigsaw or i <= 2, "kernel_init": init, "bias_init": bias}
 
-        for i, (channels, size, margin, pooled) in enumerate(CONVOLUTIONS, start=1):
+        def activate(x, i):
+            if i > 2 and not self.jigsaw:
+                norm = self.norm(name=f"norm_{i}", dtype=self.dtype, use_scale=False, use_bias=False)
+                x = norm(x, train=train, group_ids=group_ids)
+            return nn.relu(x)
+
+        for i, (channels, size, margin, pooled, groups) in enumerate(CONVOLUTIONS, start=1):
+            margin, stride = (0 if i == 1 and self.jigsaw else margin), (first_stride if i == 1 else 1)
             x = nn.Conv(
-                int(channels * self.width), (size, size), (4, 4) if i == 1 else (1, 1), [(margin, margin)] * 2,
-                use_bias=i <= 2, name=f"conv_{i}", **options,
+                int(channels * self.width), (size, size), (stride, stride), [(margin, margin)] * 2,
+                feature_group_count=groups if self.jigsaw else 1, name=f"conv_{i}", **options(i),
             )(x)  # fmt: skip
-            x = nn.relu(x if i <= 2 else normed(x, f"norm_{i}"))
+            x = activate(x, i)
             if layer == f"conv_{i}":
                 return x
             if pooled:
                 x = max_pool(x)
             if i <= 2:
                 x = local_response_norm(x)
-        x = nn.Dense(self.feature_dim, use_bias=False, name="dense_6", **options)(x.reshape(len(x), -1))
-        return nn.relu(normed(x, "norm_6")).astype(wide)
+        x = activate(nn.Dense(self.feature_dim, name="dense_6", **options(6))(x.reshape(len(x), -1)), 6)
+        return Dropout(0.5 if self.jigsaw else 0.0, layer=6)(x, keys, train).astype(wide)
 
     def _check(self, images, layer):
         if layer is not None and layer not in self.layers:
@@ -121,6 +141,6 @@ def local_response_norm(x, size: int = 5, alpha: float = 1e-4, beta: float = 0.7
 
 
 def build(model, *, norm, dtype) -> CaffeNet:
-    """The network of `config.model`: `width`, `init`."""
+    """The network of `config.model`: `jigsaw`, `width`, `init`."""
     init = choose(CONV_INITS, model.init, "config.model.init")
-    return CaffeNet(width=model.width, norm=norm, kernel_init=init, dtype=dtype)
+    return CaffeNet(jigsaw=model.get("jigsaw", False), width=model.width, norm=norm, kernel_init=init, dtype=dtype)

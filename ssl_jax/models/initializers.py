@@ -32,6 +32,7 @@ DENSE_INITS = {
     },
     "haiku": {"kernel_init": haiku_init},
     "caffe": {"kernel_init": CONV_INITS["caffe"]},
+    "jigsaw": {"kernel_init": nn.initializers.normal(0.005), "bias_init": lambda fan_in: nn.initializers.ones},
     "dino": {"kernel_init": nn.initializers.normal(0.02)},
 }
 

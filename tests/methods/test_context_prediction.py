@@ -59,7 +59,7 @@ def test_counters_of_shortcuts_reach_the_network(colours, tiny, tiny_batch):
 
 def test_normalised_patches_show_neither_their_colour_nor_their_contrast(tiny, tiny_batch):
     batch = tiny_batch(3, size=24, channels=3)
-    config = with_view(tiny, normalise=True, pixelate_probability=1.0, least_pixels=9)
+    config = with_view(tiny, normalise="contrast", pixelate_probability=1.0, least_pixels=9)
     made = view(config, batch)["view_0"]
     np.testing.assert_allclose(made.mean((2, 3)), 0, atol=1e-3)
     np.testing.assert_allclose((made**2).mean((2, 3, 4)) ** 0.5, 50, rtol=1e-3)
@@ -136,6 +136,7 @@ def test_pictures_are_puzzles_given_solved_and_true(tiny, tiny_batch):
         ({"method.grid": 1}, "2 or more patches"),
         ({"method.pairs": "some"}, "config.method.pairs is 'some'"),
         ({"method.pairs": "centre"}, "'centre' with a grid of 3"),
+        ({"method.normalise": "std"}, "config.method.normalise is 'std'"),
         ({"method.colours": "grey"}, "config.method.colours is 'grey'"),
         ({"model.head.output_dim": 9}, "output_dim is 9; expected 8"),
     ],

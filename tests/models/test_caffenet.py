@@ -47,3 +47,19 @@ def test_wrong_images_and_layers_are_refused():
         CaffeNet(width=0.05).init(jax.random.key(0), jnp.zeros((1, 12, 12, 3)))
     with pytest.raises(ValueError, match="expects one of"):
         CaffeNet(width=0.05).init(jax.random.key(0), jnp.zeros((1, 96, 96, 3)), layer="conv_6")
+
+
+def test_the_network_of_jigsaw_is_that_of_its_code():
+    model, images = CaffeNet(jigsaw=True), jnp.zeros((2, 64, 64, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    shapes = [jax.eval_shape(lambda v, i=i: model.apply(v, images, layer=f"conv_{i}"), variables) for i in range(1, 6)]
+    assert [(s.shape[1], s.shape[3]) for s in shapes] == [(27, 96), (13, 256), (6, 384), (6, 384), (6, 256)]
+    kernels = {name: leaf["kernel"].shape[-2] for name, leaf in variables["params"].items()}
+    assert [kernels[f"conv_{i}"] for i in range(1, 6)] == [3, 48, 256, 192, 192]
+    assert "batch_stats" not in variables and variables["params"]["dense_6"]["kernel"].shape == (9 * 256, 1024)
+    small = CaffeNet(jigsaw=True, width=1 / 16)
+    variables = small.init(jax.random.key(0), images)
+    assert [float(variables["params"][f"conv_{i}"]["bias"].mean()) for i in range(1, 6)] == [0, 1, 0, 1, 1]
+    features = small.apply(variables, images, train=True, keys=jax.random.split(jax.random.key(1), 2))
+    assert 0.3 < float((features == 0).mean()) < 0.7  # dropout
+    assert (small.apply(variables, images) > 0).all()

@@ -13,7 +13,7 @@ COMMON = {
     "augment.greyscale_probability": 0, "augment.blur_probability": 0,
 }  # fmt: skip
 OF_PAPER = COMMON | {
-    "optim.momentum": 0.999, "train.steps": 1_000_000, "method.normalise": False,
+    "optim.momentum": 0.999, "train.steps": 1_000_000, "method.normalise": "none",
     "augment.mean": (123 / 255, 117 / 255, 104 / 255),
 }  # fmt: skip
 
@@ -23,7 +23,7 @@ RECIPES = {
     "imagenet_caffenet_code": COMMON
     | {
         "method.colours": "drop_uniform",
-        "method.normalise": True,
+        "method.normalise": "contrast",
         "optim.momentum": 0.0,
         "train.steps": 1_700_000,
         "learning_rate": 1e-5 * 56 * 40,

@@ -13,6 +13,7 @@ from ssl_jax.methods.parts import image, networks
 from ssl_jax.models.norm import contiguous_groups
 
 COLOURS = ("keep", "drop_gaussian", "drop_uniform", "project")
+NORMALISE = ("none", "mean", "contrast")
 
 
 def cutter(config):
@@ -20,16 +21,18 @@ def cutter(config):
 
     `config.method`: `grid`, patches on a side; `patch`, `gap` and `jitter`, in pixels of the view;
     `pixelate_probability` and `least_pixels`, see `patches.pixelate`; `colours`, "keep", "drop_gaussian" (the paper),
-    "drop_uniform" (the code) or "project"; `normalise`, whether each patch has its own mean subtracted, and one
-    contrast. `prepare` does to whole images what is not random: projection and normalisation.
+    "drop_uniform" (the code) or "project"; `normalise`: "none", "mean" (each patch has its own mean subtracted) or
+    "contrast" (and is scaled to a root mean square of 50). `prepare` does to whole images what is not random:
+    projection and normalisation.
 
     Raises:
-      ValueError: an unknown treatment of colours, or a grid that does not fit into the view.
+      ValueError: an unknown treatment of colours or normalisation, or a grid that does not fit into the view.
     """
     method, size, std = config.method, config.augment.size, config.augment.std
     place = {name: method[name] for name in ("grid", "patch", "gap", "jitter")}
-    if method.colours not in COLOURS:
-        raise ValueError(f"config.method.colours is {method.colours!r}; expected one of {', '.join(COLOURS)}")
+    for name, choices in (("colours", COLOURS), ("normalise", NORMALISE)):
+        if method[name] not in choices:
+            raise ValueError(f"config.method.{name} is {method[name]!r}; expected one of {', '.join(choices)}")
     if patches.extent(**place) > size or min(place.values()) < 0 or method.grid < 2 or not method.patch:
         raise ValueError(
             f"config.method has a grid of {method.grid} x {method.grid} patches of {method.patch} pixels, gaps of "
@@ -41,10 +44,10 @@ def cutter(config):
 
     def finish(patch):
         patch = patches.project_colours(patch) if method.colours == "project" else patch
-        return patches.unit_contrast(patch) if method.normalise else patch
+        return patches.unit_contrast(patch) if method.normalise == "contrast" else patch
 
     def centre(patch):
-        return patches.centred(patch) if method.normalise else patch
+        return patches.centred(patch) if method.normalise != "none" else patch
 
     def treat(key, patch):
         pixel_key, colour_key = jax.random.split(key)
@@ -118,13 +121,16 @@ def encoder(config, make, prepare):
 
 def shown(config):
     """`patches [b, n, p, p, C] -> uint8 [b, grid p, grid p, 3]`: grids of patches as pictures, a line between them."""
-    to_pixels, grid, normalised = image.to_pixels(config), config.method.grid, config.method.normalise
+    to_pixels, grid, normalise = image.to_pixels(config), config.method.grid, config.method.normalise
+    byte = 1 if normalise == "contrast" else 255 if config.augment.std is None else 255 * np.mean(config.augment.std)
 
     def make(found):
         b, n, p = found.shape[:3]
         x = _fold(found)
-        x = (x + 127.5) / 255 if normalised else x
-        x = np.pad(np.asarray(to_pixels(x)), [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=255)
+        # What has no mean of its own is shown around grey.
+        x = to_pixels(x) if normalise == "none" else np.uint8(np.clip(byte * np.asarray(x) + 128, 0, 255))
+        x = np.broadcast_to(x, (*x.shape[:3], 3))
+        x = np.pad(np.asarray(x), [(0, 0), (0, 1), (0, 1), (0, 0)], constant_values=255)
         x = x.reshape(b, grid, grid, p + 1, p + 1, 3).transpose(0, 1, 3, 2, 4, 5)
         return x.reshape(b, grid * (p + 1), grid * (p + 1), 3)
 
