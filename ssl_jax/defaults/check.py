@@ -51,7 +51,8 @@ EVAL = {
 }  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
-    "crop_ratio": rising(POSITIVE), "crop_distribution": one_of("torchvision", "tensorflow", "clamped"),
+    "crop_ratio": rising(POSITIVE),
+    "crop_distribution": one_of("torchvision", "tensorflow", "clamped", "pixels"),
     "method": one_of("bicubic", "bilinear"), "flip_probability": PROBABILITY, "jitter": several(NOT_NEGATIVE, 4),
     "jitter_strength": NOT_NEGATIVE, "jitter_probability": PROBABILITY, "jitter_order": one_of("random", "fixed"),
     "brightness_mode": one_of("multiplicative", "additive"), "greyscale_probability": PROBABILITY,
