@@ -1,10 +1,10 @@
-"""Word2Vec against gensim: words a second and what the vectors know, in turns on the same machine, text and settings.
+"""Word2Vec against gensim: words a second and what the vectors know, in turns, on the same machine and text.
 
-    python -m benchmarks.word2vec --text=FILE --pairs=wordsim353.tsv --questions=questions-words.txt --epochs=15 --seeds=3
+    python -m benchmarks.word2vec --text=FILE --pairs=wordsim353.tsv --questions=questions-words.txt --seeds=3
 
-Skip-gram of 100 dimensions, window 5, 5 negatives, sub-sampling at 1e-3, words that come 5 times. Words are those of the
-text, before sub-sampling, rare ones counted; compiling, and building the vocabulary, are not timed. Both sets of vectors
-are scored by `ssl_jax.evaluation.word_tests`, beside random ones. Needs gensim.
+Skip-gram of 100 dimensions, window 5, 5 negatives, sub-sampling at 1e-3, words that come 5 times. Words are those of
+the text, before sub-sampling, rare ones counted; compiling, and building the vocabulary, are not timed. Both sets of
+vectors are scored by `ssl_jax.evaluation.word_tests`, beside random ones. Needs gensim.
 """
 
 import argparse

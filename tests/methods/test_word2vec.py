@@ -1,7 +1,9 @@
 """Word2Vec: its updates are those of word2vec.c, pair by pair; its windows, its draws and its tree are the tool's."""
 
 import heapq
+import json
 from collections import Counter
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,30 @@ def made(config, own_batch, rows=6, seed=1):
     method = methods.build(config, known)
     views = jax.jit(jax.vmap(method.views))(jax.random.split(jax.random.key(seed), rows), batch)
     return method, batch, views, known
+
+
+# What the tool wrote, compiled with `typedef double real` and made to print 14 digits.
+TOOL = json.loads(Path(__file__).with_name("c_word2vec.json").read_text())
+
+
+def paths_of(counts):
+    """word -> [(node, code)]."""
+    nodes, codes = words.huffman(counts)
+    return [[(n, c) for n, c in zip(*path, strict=True) if c >= 0] for path in zip(nodes, codes, strict=True)]
+
+
+@pytest.mark.parametrize("settings", [name for name in TOOL if name != "words"])
+def test_the_transcription_is_the_tool(settings):
+    """`word2vec -size 4 -window 3 -sample 0.05 -iter 1 -threads 1 -min-count 1 -alpha 0.05` and the settings."""
+    cbow, hierarchical, negative = (int(setting.split("=")[1]) for setting in settings.split())
+    lines = [[f"w{(i * i + 3 * j * j + i * j) % 31 % (j + 2)}" for j in range(i % 17)] for i in range(1, 300)]
+    tokens = [TOOL["words"].index(word) for line in lines for word in [*line, "</s>"]]
+    counts = np.bincount(tokens)
+    found = c_word2vec.train(
+        tokens, counts.tolist(), 4, cbow=bool(cbow), window=3, negative=negative, sample=0.05, rate=0.05,
+        paths=paths_of(counts) if hierarchical else None,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, TOOL[settings], atol=1e-10)
 
 
 @pytest.mark.parametrize("architecture", ["skip_gram", "cbow"])
@@ -48,8 +74,7 @@ def test_a_batch_adds_up_the_updates_of_the_c_tool(architecture, loss, tiny, own
 
     frozen = {name: np.array(table) for name, table in params.items()}
     tables = {name: table.copy() for name, table in frozen.items()}
-    nodes, codes = words.huffman(known["counts"])
-    paths = [[(n, c) for n, c in zip(*path, strict=True) if c >= 0] for path in zip(nodes, codes, strict=True)]
+    paths = paths_of(known["counts"])
     views, drawn = jax.device_get(views), config.method.shared_negatives
     for row in range(len(views["tokens"])):
         sentences, ends = views["tokens"][row], views["sentence"][row]
