@@ -6,7 +6,7 @@
     synthetic_text, synthetic_text:COUNT   COUNT sentences of four topics for each of train, validation and test
 
 A document is a string under `text`. Strings stay on the host: a method that learns from text says how it reads them
-with `read`, see `methods/api.py`. Files are read through memory maps, with 8 bytes of memory a line.
+with `read`, see `methods/api.py`. Files are read through memory maps, with 16 bytes of memory a line.
 """
 
 import re
