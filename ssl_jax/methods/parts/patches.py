@@ -50,6 +50,12 @@ def rank(order):
     return jnp.argsort(order, axis=1)
 
 
+def visible_mean(images, hidden):
+    """The mean colour of each image's visible pixels, `[b, 1, 1, C]`; `hidden` is bool `[b, H, W]`."""
+    visible = (~hidden[..., None]).astype(images.dtype)
+    return (images * visible).sum((1, 2), keepdims=True) / jnp.maximum(visible.sum((1, 2), keepdims=True), 1)
+
+
 def harmonic(images, hidden, steps: int | None = None):
     """Images whose hidden pixels are filled with the harmonic function that their borders determine.
 
@@ -62,9 +68,7 @@ def harmonic(images, hidden, steps: int | None = None):
       steps: of the relaxation; None for 4 times the longer side, after which 32 x 32 images change by less than a grey
         level.
     """
-    hidden = hidden[..., None]
-    visible = (~hidden).astype(images.dtype)
-    start = (images * visible).sum((1, 2), keepdims=True) / jnp.maximum(visible.sum((1, 2), keepdims=True), 1)
+    start, hidden = visible_mean(images, hidden), hidden[..., None]
 
     def relax(_, x):
         around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
