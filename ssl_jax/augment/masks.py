@@ -35,7 +35,7 @@ def blocks(key, size: int, *, count: int = 4, share: float = 0.25):
     Source: Pathak et al., https://arxiv.org/abs/1604.07379, section 3.3.
     """
     side, places = max(1, math.floor(size * math.sqrt(share / count))), jnp.arange(size)
-    corners = jax.random.randint(key, (2, count, 1), 0, size - side + 1)
+    corners = jax.random.randint(key, (2, count, 1), 0, size - side + 1, jnp.int32)
     rows, columns = (_within(places[None], corner, side) for corner in corners)
     return jnp.any(rows[:, :, None] & columns[:, None], axis=0)
 
@@ -65,7 +65,7 @@ def regions(key, size: int, *, share=(0.2, 0.3), resolution: float = 0.06):
     noise = jax.random.uniform(noise_key, (cells, cells), jnp.float32).astype(jnp.result_type(float))
     length = max(size + 1, round(cells / resolution))
     pattern = jax.image.resize(noise, (length, length), "cubic")
-    corner = jax.random.randint(place_key, (2,), 0, length - size + 1)
+    corner = jax.random.randint(place_key, (2,), 0, length - size + 1, jnp.int32)
     window = lax.dynamic_slice(pattern, corner, (size, size))
     count = jnp.int32(uniform(share_key, (), *share) * size * size)
     return window < jnp.sort(window.ravel())[count]

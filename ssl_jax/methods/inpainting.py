@@ -82,7 +82,7 @@ def build(config) -> Method:
         def run(name, x, weights=None, **options):
             weights = params[name] if weights is None else weights
             out, new = networks.run(modules[name], weights, stats.get(name, {}), x, train=train, **options)
-            return out, stats | {name: new}
+            return out, stats | {name: lax.stop_gradient(new)}  # those of the real images are used for the fakes
 
         keys = networks.example_keys(key, batch["index"], 0)
         code, stats = run("encoder", context(batch), keys=keys, **inner)

@@ -148,7 +148,7 @@ class CodeDecoder(nn.Module):
 class MapDecoder(nn.Module):
     """A map as an image: max-pool, a channel-wise fully connected layer, 1x1 convolution, 5x5 up-convolutions, resize.
 
-    A map of side n becomes one of 2 n - 1 in each up-convolution: 6, 11, 21, 41, 81 and 161 for AlexNet, resized to 227.
+    A map of side n becomes one of 2 n - 1 in each up-convolution: for AlexNet 6, 11, 21, 41, 81, 161, resized to 227.
     ReLUs follow all layers but the last; batch norm where the encoder has it.
 
     Args:
@@ -216,7 +216,7 @@ class ChannelwiseDense(nn.Module):
 
 
 class UpConv(nn.Module):
-    """An up-convolution of stride 2 without bias: sides n to 2 n (`size` 4) or 2 n - 1 (5); kernel [size, size, C, .]."""
+    """An up-convolution of stride 2 without bias: sides n to 2 n (`size` 4) or 2 n - 1 (5)."""
 
     features: int
     kernel_init: nn.initializers.Initializer
