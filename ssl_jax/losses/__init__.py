@@ -11,6 +11,7 @@ from ssl_jax.losses.pairwise import sigmoid
 from ssl_jax.losses.reconstruction import masked_reconstruction, weighted_reconstruction
 from ssl_jax.losses.redundancy import barlow_twins, barlow_twins_terms, vicreg, vicreg_terms
 from ssl_jax.losses.supervised import sup_con
+from ssl_jax.losses.variational import gaussian_kl, gaussian_nll
 
 __all__ = [
     "adversarial_discriminator",
@@ -23,6 +24,8 @@ __all__ = [
     "dcl",
     "dclw",
     "dino",
+    "gaussian_kl",
+    "gaussian_nll",
     "info_nce",
     "masked_reconstruction",
     "nt_xent",

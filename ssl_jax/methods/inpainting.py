@@ -36,14 +36,13 @@ def build(config) -> Method:
       ValueError: an unknown mask, a hole or share that hides nothing or all, a side that does not hold what is hidden
         or does not fit the decoder, an adversarial share outside of [0, 1).
     """
-    method, decoder, size, mean, std = (
-        config.method, config.model.decoder, config.augment.size, config.augment.mean, config.augment.std
-    )  # fmt: skip
+    method, decoder, size, std = config.method, config.model.decoder, config.augment.size, config.augment.std
     holes.check(config)
-    hide, channels, adversarial = holes.hiding(method, size), len(mean), method.adversarial
+    mean, deviation = image.mean_and_std(config)
+    hide, channels, adversarial = holes.hiding(method, size), mean.size, method.adversarial
     dtype, one_view, to_pixels = compute_dtype(config), image.one_view(config), image.to_pixels(config)
     fill = np.broadcast_to(method.fill if channels == len(method.fill) else np.mean(method.fill), channels)
-    fill = ((fill - np.array(mean)) / np.array(std))[None, None, None]
+    fill = ((fill - mean) / deviation)[None]
 
     def decode(norm):
         kind = MapDecoder if decoder.layer else CodeDecoder
@@ -82,7 +81,8 @@ def build(config) -> Method:
         def run(name, x, weights=None, **options):
             weights = params[name] if weights is None else weights
             out, new = networks.run(modules[name], weights, stats.get(name, {}), x, train=train, **options)
-            return out, stats | {name: lax.stop_gradient(new)}  # those of the real images are used for the fakes
+            # What a norm subtracts first is no more than rounding, and must not carry the gradient of an adversary.
+            return out, stats | {name: lax.stop_gradient(new)}
 
         keys = networks.example_keys(key, batch["index"], 0)
         code, stats = run("encoder", context(batch), keys=keys, **inner)

@@ -97,17 +97,26 @@ def build(model, *, norm, dtype) -> Encoder:
     return Encoder(channels=tuple(model.channels), bottleneck=model.bottleneck, norm=norm, dtype=dtype)
 
 
+def check_side(side: int, channels, key: str) -> None:
+    """Refuses a side, the value of a key of the config, that a `CodeDecoder` of these channels cannot make."""
+    if not channels or side % 2 ** len(channels):
+        raise ValueError(
+            f"{key} is {side} and config.model.decoder has {len(channels)} channels, each of which doubles the side; "
+            f"expected one or more, and a multiple of {2 ** len(channels)}"
+        )
+
+
 class CodeDecoder(nn.Module):
     """A code as an image: a dense layer to a small map, and 4x4 up-convolutions that double its sides.
 
-    Batch norm and a leaky ReLU precede the dense layer, batch norm and a ReLU follow all but the last, which `final`
-    follows. No layer has a bias but the norms.
+    Batch norm and a ReLU follow all layers but the last, which `final` follows. No layer has a bias but the norms.
 
     Args:
       channels: of the maps from the first to the last but one.
       side: of the image, a multiple of `2 ** len(channels)`.
       outputs: its channels.
       final: what follows the last layer; `jnp.tanh` for images in [-1, 1].
+      activate: whether batch norm and a leaky ReLU precede the dense layer (context encoders).
       norm, dtype: see `Encoder`.
 
     Call with: codes `[b, D]`, train, group_ids. Returns: `[b, side, side, outputs]`, float32 or wider.
@@ -123,6 +132,7 @@ class CodeDecoder(nn.Module):
     side: int
     outputs: int
     final: Callable = jnp.tanh
+    activate: bool = True
     norm: Callable[..., nn.Module] = BatchNorm
     dtype: Any = jnp.float32
 
@@ -133,7 +143,7 @@ class CodeDecoder(nn.Module):
             return layer(x.astype(self.dtype), train=train, group_ids=group_ids)
 
         wide, start = jnp.promote_types(self.dtype, jnp.float32), self.side // 2 ** len(self.channels)
-        x = nn.leaky_relu(normed(codes, "norm_code"), 0.2)
+        x = nn.leaky_relu(normed(codes, "norm_code"), 0.2) if self.activate else codes.astype(self.dtype)
         x = nn.Dense(
             start * start * self.channels[0], use_bias=False, kernel_init=INIT, dtype=self.dtype, param_dtype=wide,
             name="dense",

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from ssl_jax.augment import masks
 from ssl_jax.methods.parts import patches
+from ssl_jax.models.encoder_decoder import check_side
 
 
 def hiding(method, size: int):
@@ -36,11 +37,9 @@ def check(config) -> None:
       ValueError: in one sentence.
     """
     method, decoder, size = config.method, config.model.decoder, config.augment.size
-    side, doublings = decoder.side, 2 ** len(decoder.channels)
+    side = decoder.side
     if method.mask not in ("centre", "blocks", "regions"):
         raise ValueError(f"config.method.mask is {method.mask!r}; expected 'centre', 'blocks' or 'regions'")
-    if config.augment.mean is None:
-        raise ValueError("config.augment.mean is None; expected that of every channel, such as (0.5, 0.5, 0.5)")
     if method.mask == "centre" and not 0 < method.hole <= side <= size or method.hole >= size or (size - side) % 2:
         raise ValueError(
             f"config.method.hole is {method.hole}, config.model.decoder.side {side} and config.augment.size {size}; "
@@ -51,11 +50,8 @@ def check(config) -> None:
             f"config.model.decoder.side is {side} and config.method.share {method.share} of {method.mask} anywhere in "
             f"an image of {size} pixels; expected the whole side, and a range of shares in (0, 1)"
         )
-    if not decoder.layer and side % doublings:
-        raise ValueError(
-            f"config.model.decoder.side is {side} with {len(decoder.channels)} channels, each of which doubles the "
-            f"side; expected a multiple of {doublings}"
-        )
+    if not decoder.layer:
+        check_side(side, decoder.channels, "config.model.decoder.side")
     if not 0 <= method.adversarial < 1:
         raise ValueError(
             f"config.method.adversarial is {method.adversarial}; expected a share in [0, 1), such as 0.001"
