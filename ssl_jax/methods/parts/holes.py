@@ -23,9 +23,9 @@ def fillings(images, hidden) -> dict:
       images: `[b, H, W, C]`, as the views are.
       hidden: bool `[b, H, W]`.
     """
-    side = images.shape[1] // 2  # of the largest hole: relaxation takes the square of it
+    hole = images.shape[1] // 2
     return {
-        "harmonic filling": patches.harmonic(images, hidden, steps=2 * side * side),
+        "harmonic filling": patches.harmonic(images, hidden, steps=6 * hole, hole=hole),
         "mean colour": jnp.where(hidden[..., None], patches.visible_mean(images, hidden), images),
     }
 

@@ -18,8 +18,13 @@ def psnr(errors, counts):
     >>> psnr(jnp.full((1, 2, 2, 3), 0.1), jnp.ones((1, 2, 2), bool)).round(3).tolist()
     [20.0]
     """
-    squared = jnp.where(counts, jnp.square(errors).mean(axis=-1), 0).sum((1, 2)) / jnp.maximum(counts.sum((1, 2)), 1)
-    return -10 * jnp.log10(jnp.maximum(squared, 1e-10))
+    return -10 * jnp.log10(jnp.maximum(squared_error(errors, counts), 1e-10))
+
+
+def squared_error(errors, counts):
+    """The mean of the squared errors of each image's pixels that count, `[b]`; see `psnr`."""
+    squared = jnp.where(counts, jnp.square(errors).mean(axis=-1), 0)
+    return squared.sum((1, 2)) / jnp.maximum(counts.sum((1, 2)), 1)
 
 
 def laplacian_energy(images, counts):
@@ -42,7 +47,7 @@ def laplacian_energy(images, counts):
 
 
 def of_filling(prediction, target, hidden, std, axis_name: str | None = None) -> dict:
-    """Metrics of hidden pixels: PSNR in dB, and the energy of fine detail over that of the true ones.
+    """Metrics of hidden pixels: mean PSNR in dB, squared error, and the energy of fine detail over that of the truth.
 
     Args:
       prediction, target: `[b, H, W, C]`, normalised images.
@@ -53,7 +58,9 @@ def of_filling(prediction, target, hidden, std, axis_name: str | None = None) ->
     scale = jnp.asarray(std, prediction.dtype)[None, None, None]
     energies = jnp.stack([laplacian_energy(x * scale, hidden).mean() for x in (prediction, target)])
     energies = collectives.pmean(lax.stop_gradient(energies), axis_name)
+    errors = (prediction - target) * scale
     return {
-        "psnr": psnr((prediction - target) * scale, hidden).mean(),
+        "psnr": psnr(errors, hidden).mean(),
+        "squared_error": squared_error(errors, hidden).mean(),
         "high_frequency_ratio": energies[0] / jnp.maximum(energies[1], 1e-12),
     }
