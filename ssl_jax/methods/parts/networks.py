@@ -24,8 +24,10 @@ NORMS = ("none", "hidden", "first_unscaled", "all", "all_unscaled", "all_affine"
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 
 
-def make_networks(config, *heads: str):
+def make_networks(config, *heads: str, **others: Callable):
     """`axis_name -> {"encoder": module, head: module, ...}`; the heads are those that `config.model` describes.
+
+    `others`: networks of the method's own, such as a decoder: name -> (what makes norms -> module).
 
     Raises:
       ValueError: an unknown name of a model, size, initialisation or place of norms, or groups that do not share the
@@ -39,7 +41,7 @@ def make_networks(config, *heads: str):
         )
     dtype = compute_dtype(config)
     makers = {"encoder": lambda norm: models.build(config.model, norm=norm, dtype=dtype)}
-    makers |= {name: _head(config, name) for name in heads}
+    makers |= {name: _head(config, name) for name in heads} | others
     makers["encoder"](BatchNorm)  # what is wrong with the config is said now
 
     groups_among = norm_groups(config)
