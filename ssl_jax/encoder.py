@@ -1,7 +1,7 @@
 """A trained encoder out of a run directory: `load_encoder("runs/simclr_digits")(images) -> features`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
@@ -14,6 +14,7 @@ from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
 
+KEPT = ("label", "speaker")  # keys that probes may ask for, and encoders do not see
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
 
@@ -36,9 +37,15 @@ class Encoder:
     def __call__(self, images) -> np.ndarray:
         """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
 
+        Of other data a dict of what its batches hold: sound is `{"audio": float32 [B, N]}`, at the sample rate of the
+        run, and with zeros behind shorter clips also `"length"` int32 `[B]`.
+
         Raises:
           ValueError: images of a wrong rank or dtype.
         """
+        if isinstance(images, Mapping):
+            inputs = {name: np.asarray(rows) for name, rows in images.items()}
+            return np.asarray(self.encode(self.params, self.state, inputs), np.float32)
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(
@@ -48,13 +55,13 @@ class Encoder:
         return np.asarray(self.encode(self.params, self.state, {"image": images}), np.float32)
 
     def rows(self, source, watch: Callable = iter) -> dict[str, np.ndarray]:
-        """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one.
+        """`features` float32 `[N, F]` of every row of a source, in its order, and what it has of `KEPT`, `[N]`.
 
         Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches.
         """
 
         def encode(batch):
-            inputs = {name: rows for name, rows in batch.items() if name != "label"}
+            inputs = {name: rows for name, rows in batch.items() if name not in KEPT}
             return self.encode(self.params, self.state, self.parallel.shard(inputs))
 
         devices = self.parallel.size
@@ -65,16 +72,17 @@ class Encoder:
         whole = jax.jit(lambda rows: rows, out_shardings=self.parallel.replicated)
 
         def with_marks_of_all(batch):
-            marks = {name: rows for name, rows in batch.items() if name in ("label", "valid")}
+            marks = {name: rows for name, rows in batch.items() if name in (*KEPT, "valid")}
             return batch | jax.device_get(whole(self.parallel.shard(marks)))
 
-        return extract(encode, watch(map(with_marks_of_all, batches) if jax.process_count() > 1 else batches))
+        return extract(encode, watch(map(with_marks_of_all, batches) if jax.process_count() > 1 else batches), KEPT)
 
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
     def encode(params, state, inputs):
-        return pooled(method.encode(params, state, inputs, layer=layer))
+        share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
+        return pooled(method.encode(params, state, inputs, layer=layer), share)
 
     return Encoder(jax.jit(encode, out_shardings=where.replicated), where, params, state)
 

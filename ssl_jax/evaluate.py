@@ -7,7 +7,6 @@ Writes `evaluation.json` in the run directory (running a protocol again replaces
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from absl import flags
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
-from ssl_jax.evaluation import features, held_out, protocols
+from ssl_jax.evaluation import features, held_out, inputs, protocols
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
 # Batches that settle the untrained encoder's running statistics, and their size.
 CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
-MOST_PIXELS = 2**32  # bytes of the training set's pixels as float32; beyond it the baseline of raw pixels is left out
 
 
 def calibration_rows(examples: int, config) -> int:
@@ -72,11 +70,11 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
-        values = 4 * len(train) * math.prod(train[0]["image"].shape)
-        if values <= MOST_PIXELS:
-            kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
+        title, naive = inputs.naive(train)
+        if naive:
+            kinds = {"input": lambda source, watch: naive(source), **kinds}
         else:
-            print(f"input pixels left out: as features they would take {values / 2**30:.0f} GiB")
+            print(f"{title} left out: as features they would take more than {inputs.MOST_PIXELS / 2**30:.0f} GiB")
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
     def measure(kind):
@@ -90,7 +88,7 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
 
     labelled = train.num_classes is not None and test.num_classes is not None
     return protocols.Context(
-        has=frozenset({"label"} if labelled else ()), features=found, held_out=measure, num_classes=train.num_classes,
+        has=frozenset({"label"} if labelled else ()) | ({"speaker"} & train[0].keys() & test[0].keys()), features=found, held_out=measure, num_classes=train.num_classes,
         split=config.eval.test_split, layer=layer, seed=config.seed,
     )  # fmt: skip
 
@@ -122,7 +120,7 @@ def evaluate(
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        said = (protocols.table(rows), protocols.gains(rows), protocols.held_out_lines(rows))
+        said = (protocols.table(rows, inputs.naive(train)[0]), protocols.gains(rows), protocols.held_out_lines(rows))
         print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
     wait_for_first("evaluated")
     return rows

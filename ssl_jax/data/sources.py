@@ -5,6 +5,8 @@
     npz:DIR                         DIR/<split>.npz, arrays of equal length; their names are the batch keys
     tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
                                     name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
+    wav:DIR                         DIR/<split>/<class>/*.wav, sound of any length and rate, see audio.py
+    synthetic_sound[:COUNT]         tones and sweeps of several speakers
 
 An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, which every source may lack.
 """
@@ -18,7 +20,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssl_jax.data import prepared, synthetic
+from ssl_jax.data import audio, prepared, synthetic
 
 
 class Source(Protocol):
@@ -48,14 +50,16 @@ class Source(Protocol):
         """Examples `ids` int64 [n], stacked: arrays [n, ...]."""
 
     # A source may also have `prepare(example, rng) -> example`, the host's part of making an example: tokens, windows,
-    # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch).
+    # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch). With
+    # `whole(example) -> example` evaluation gets examples in another form: all of a clip, where training gets windows.
 
 
 def load(data, split: str, *, canvas: int | None = None, spec: str | None = None) -> Source:
     """The source that a spec or `config.data` names.
 
     Args:
-      data: one of the forms at the head of this module; or `config.data`, whose `source` and `canvas` are read.
+      data: one of the forms at the head of this module; or `config.data`, whose `source` and `canvas` are read, and of
+        sound `sample_rate`, `window` and `short`.
       spec: in place of `config.data.source`, such as `config.eval.source`; None or "" for that.
       split: "train", "test" or "validation", where the source has it.
       canvas: side S in pixels to which every image is resized, squashing its aspect ratio, so that images of many sizes
@@ -67,7 +71,9 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     >>> load("digits", "train")[0]["image"].shape
     (8, 8, 1)
     """
+    sound = {}
     if not isinstance(data, str):
+        sound = {key: data.get(key) for key in ("sample_rate", "window", "short") if data.get(key)}
         data, canvas = spec or data.source, data.canvas or None
     spec = data
     prefix, _, rest = spec.partition(":")
@@ -79,6 +85,8 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     if canvas is not None and canvas < 1:
         raise ValueError(f"config.data.canvas is {canvas}; expected a side in pixels, or None")
     source = _LOADERS[prefix][0](rest, split)
+    if isinstance(source, audio.Files | audio.Synthetic):
+        return audio.Windows(source, **sound)
     if canvas is not None:
         return Canvas(source, canvas)
     if getattr(source, "varies", False):
@@ -188,6 +196,10 @@ class Subset:
     def prepare(self):
         return getattr(self.source, "prepare", None)
 
+    @property
+    def whole(self):
+        return getattr(self.source, "whole", None)
+
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         return self.source[self.ids[i]]
 
@@ -270,4 +282,6 @@ _LOADERS = {
     "synthetic": (synthetic.load, "synthetic[:SIZExCOUNT]"),
     "npz": (_npz, "npz:DIR"),
     "tfds": (prepared.load, "tfds:NAME"),
+    "wav": (audio.load_wav, "wav:DIR"),
+    "synthetic_sound": (audio.load_synthetic, "synthetic_sound[:COUNT]"),
 }

@@ -1,4 +1,4 @@
-"""Feature arrays: from an encoder, from the input itself, and from an untrained encoder with settled statistics."""
+"""Feature arrays: from an encoder, and from an untrained encoder with settled statistics."""
 
 from collections.abc import Callable, Iterable
 
@@ -7,16 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
+def extract(encode: Callable, batches: Iterable[dict], keep: tuple[str, ...] = ("label",)) -> dict[str, np.ndarray]:
     """The features of every valid row, in the order of the batches.
 
     Args:
       encode: jitted, `dict batch -> features [b, F]`; gets the batch without `valid`.
-      batches: dicts of arrays [b, ...] of one size; `valid` bool [b] marks the rows that count (all where absent),
-        `label` is optional.
+      batches: dicts of arrays [b, ...] of one size; `valid` bool [b] marks the rows that count (all where absent).
+      keep: keys of integers [b], such as "label", that are handed on.
 
     Returns:
-      `features` float32 [N, F], and `label` int32 [N] where the batches have it.
+      `features` float32 [N, F], and int32 [N] under those keys of `keep` that the batches have.
 
     >>> batch = {"image": np.ones((4, 2)), "label": np.arange(4), "valid": np.arange(4) < 3}
     >>> extract(lambda batch: 2 * batch["image"], [batch])["label"].tolist()
@@ -24,10 +24,9 @@ def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
     """
     parts, pending = [], None
 
-    def collect(features, valid, label):
+    def collect(features, valid, kept):
         part = {"features": np.asarray(features, np.float32)}
-        if label is not None:
-            part["label"] = np.asarray(label, np.int32)
+        part |= {name: np.asarray(array, np.int32) for name, array in kept.items()}
         parts.append({name: array[valid] for name, array in part.items()})
 
     for batch in batches:
@@ -37,29 +36,25 @@ def extract(encode: Callable, batches: Iterable[dict]) -> dict[str, np.ndarray]:
         # Features are fetched after the next batch has been dispatched: the device does not wait for the host.
         if pending is not None:
             collect(*pending)
-        pending = features, np.asarray(valid), inputs.get("label")
+        pending = features, np.asarray(valid), {name: inputs[name] for name in keep if name in inputs}
     collect(*pending)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def pooled(features):
-    """The means of maps `[B, ..., C]` over their places, `[B, C]`, in float32 or wider; what is `[B, F]` stays."""
-    places = tuple(range(1, features.ndim - 1))
-    return jnp.mean(features, axis=places, dtype=jnp.promote_types(features.dtype, jnp.float32)) if places else features
+def pooled(features, share=None):
+    """The means of maps `[B, ..., C]` over their places, `[B, C]`, in float32 or wider; what is `[B, F]` stays.
 
+    `share` `[B]`, for sequences `[B, T, C]` with padding behind them: the part of an example that is none, in (0, 1].
 
-def input_rows(source) -> dict[str, np.ndarray]:
-    """The input itself as features, the baseline of every probe: flattened pixels, divided by 255.
-
-    Args:
-      source: has `__len__` and `rows(ids) -> dict of arrays [n, ...]`, with `image` of one size.
-
-    Returns:
-      `features` float32 [N, H * W * C], and `label` int32 [N] where the source has it.
+    >>> pooled(jnp.array([[[1.0], [3.0], [0.0], [0.0]]]), share=jnp.array([0.5])).tolist()
+    [[2.0]]
     """
-    rows = source.rows(np.arange(len(source)))
-    found = {"features": rows["image"].reshape(len(source), -1).astype(np.float32) / np.float32(255)}
-    return found | ({"label": np.asarray(rows["label"], np.int32)} if "label" in rows else {})
+    places, wide = tuple(range(1, features.ndim - 1)), jnp.promote_types(features.dtype, jnp.float32)
+    if features.ndim != 3 or share is None:
+        return jnp.mean(features, axis=places, dtype=wide) if places else features
+    count = jnp.maximum(jnp.floor(share * features.shape[1] + 1e-3), 1)  # a third of 3 places is one, rounded or not
+    weights = (jnp.arange(features.shape[1])[None] < count[:, None]).astype(wide)
+    return jnp.einsum("btc,bt->bc", features.astype(wide), weights) / count[:, None].astype(wide)
 
 
 def statistics(features) -> tuple[np.ndarray, np.ndarray]:
