@@ -98,9 +98,13 @@ def tiny():
 
 @pytest.fixture
 def tiny_batch():
-    """One batch as the pipeline gives it: `tiny_batch(16, channels=1)`."""
+    """One batch as the pipeline gives it: `tiny_batch(16, channels=1)`, or that of a config whose data are no images."""
 
-    def make(rows=16, size=8, channels=1):
+    def make(rows=16, size=8, channels=1, config=None):
+        if config is not None and config.data.source != "digits":
+            from ssl_jax.data import pipeline, sources
+
+            return pipeline.Batches(sources.load(config.data, "train"), batch_size=rows, seed=0)[0]
         numbers = np.random.default_rng(0)
         return {
             "image": numbers.integers(0, 256, (rows, size, size, channels), dtype=np.uint8),

@@ -14,14 +14,21 @@ from ssl_jax.train import experiment
 ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in config_module(path).RECIPES]
 
 
+def own_data(config, rows, size, channels):
+    """Rows of zeros of the kind of data that a recipe is for."""
+    if config.model.name == "audio":
+        return {"audio": np.zeros((rows, config.data.window), np.float32), "speaker": np.zeros(rows, np.int32)}
+    return {"image": np.zeros((rows, size, size, channels), np.uint8)}
+
+
 @pytest.mark.parametrize(("method", "recipe"), ALL)
 def test_every_recipe_builds_at_full_size(method, recipe):
     """Shapes only: nothing is compiled."""
     config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
-    rows = max(8, config.model.get("norm_groups", 1))
+    rows = max(8, config.model.get("norm_groups", 1), 2 * config.method.get("groups", 1))
     size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
     batch = {
-        "image": np.zeros((rows, size, size, channels), np.uint8),
+        **own_data(config, rows, size, channels),
         "label": np.zeros(rows, np.int32),
         "index": np.arange(rows, dtype=np.int32),
     }
@@ -29,13 +36,15 @@ def test_every_recipe_builds_at_full_size(method, recipe):
         batch["size"] = np.full((rows, 2), 400, np.int32)
     config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
     run = experiment.build(config, batch, examples=8_000)
-    features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
+    inputs = {name: batch[name] for name in ("image", "audio") if name in batch}
+    features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, inputs)
     assert features.shape[0] == rows and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("method", sorted({method for method, _ in ALL}))
 def test_the_smallest_recipe_takes_two_steps(method, tiny, tiny_batch):
-    config, batch = tiny(method), tiny_batch()
+    config = tiny(method)
+    batch = tiny_batch(config=config)
     config.parallel.devices = 2
     run = experiment.build(config, batch, examples=1437)
     state, placed = run.create(), run.parallel.place(batch)

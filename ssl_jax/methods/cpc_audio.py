@@ -18,13 +18,13 @@ from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import networks, sound
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.audio import mean_over, valid_frames
-from ssl_jax.models.prediction import LinearPrediction
+from ssl_jax.models.prediction import KINDS
 
 LARGEST_PICTURE = 4  # waveforms of the report
 
 
 def build(config) -> Method:
-    """CPC from `config.model` (an encoder of sound), `config.data.window` and `config.method`.
+    """CPC from `config.model` (an encoder of sound, and its `prediction`), `config.data.window` and `config.method`.
 
     `config.method`: `steps` K; `negatives`, frames of "both" the same and other windows, of the same "sequence", or of
     the rest of the "batch"; `groups`, of windows of a batch that are each other's negatives, 1 for all across devices;
@@ -32,7 +32,8 @@ def build(config) -> Method:
     replacement and for all steps at once, 0 for every frame; `score`, "sum" or "mean" of a product over channels.
 
     Raises:
-      ValueError: a window of too few frames, unknown negatives or score, groups that do not share the batch evenly.
+      ValueError: a window of too few frames, unknown negatives, score or prediction, groups that do not share the
+        batch evenly.
     """
     method, batch_size, dtype = config.method, config.train.batch_size, compute_dtype(config)
     encoder = models.build(config.model, norm=None, dtype=dtype)
@@ -41,8 +42,8 @@ def build(config) -> Method:
     hop = math.prod(encoder.strides)
     frames = config.data.window // hop
     contexts = frames - method.steps
-    _check(method, batch_size, frames, hop)
-    predict = LinearPrediction(method.steps, encoder.channels, dtype)
+    _check(method, config.model, batch_size, frames, hop)
+    predict = KINDS[config.model.prediction](method.steps, encoder.channels, dtype)
     scale = 1 / encoder.channels if method.score == "mean" else 1.0
 
     def views(key, example):
@@ -57,13 +58,13 @@ def build(config) -> Method:
         }, {}  # fmt: skip
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
-        b, keys = len(batch["index"]), networks.example_keys(key, batch["index"], 0)
+        b, (keys, draws) = len(batch["index"]), (networks.example_keys(key, batch["index"], i) for i in (0, 1))
         targets, context = encoder.apply({"params": params["encoder"]}, batch["view_0"], layer="both")
         valid = valid_frames(batch.get("length"), b, frames, hop)
         found = predict.apply({"params": params["prediction"]}, context[:, :contexts], keys=keys, train=train)
         outputs = {"prediction": found, "targets": targets, "valid": valid, "features": mean_over(context, valid)}
         if method.drawn:
-            outputs["drawn"] = jax.vmap(lambda key: jax.random.bits(key, (contexts, method.drawn)))(keys)
+            outputs["drawn"] = jax.vmap(lambda key: jax.random.bits(key, (contexts, method.drawn)))(draws)
         if method.same_speaker:
             outputs["speaker"] = batch["speaker"]
         return outputs, state
@@ -71,7 +72,7 @@ def build(config) -> Method:
     def compared(outputs, axis_name):
         """The arguments of the loss."""
         windows = min(batch_size // method.groups, len(outputs["valid"]) * axis_size(axis_name))
-        drawn = outputs["drawn"] % (windows * frames) if method.drawn else None
+        drawn = (outputs["drawn"] % (windows * frames)).astype(jnp.int32) if method.drawn else None
         options = {"negatives": method.negatives, "group_size": windows, "kinds": outputs.get("speaker")}
         arrays = (outputs["prediction"], outputs["targets"], outputs["valid"])
         return arrays, options | {"drawn": drawn, "scale": scale, "axis_name": axis_name}
@@ -119,7 +120,7 @@ def build(config) -> Method:
     )  # fmt: skip
 
 
-def _check(method, batch_size: int, frames: int, hop: int) -> None:
+def _check(method, model, batch_size: int, frames: int, hop: int) -> None:
     """Refuses what `build` says."""
     if not 1 <= method.steps < frames:
         raise ValueError(
@@ -130,6 +131,11 @@ def _check(method, batch_size: int, frames: int, hop: int) -> None:
         raise ValueError(
             f"config.method.negatives is {method.negatives!r} and config.method.score is {method.score!r}; expected one "
             f"of {', '.join(NEGATIVES)}, and 'sum' or 'mean'"
+        )
+    if model.prediction not in KINDS or (model.prediction == "transformer" and model.context != model.channels):
+        raise ValueError(
+            f"config.model.prediction is {model.prediction!r}; expected one of {', '.join(KINDS)}, and of 'transformer' "
+            f"config.model.context, which is {model.context}, as wide as config.model.channels, {model.channels}"
         )
     windows = batch_size // max(method.groups, 1)
     if windows * method.groups != batch_size or (windows == 1 and method.negatives == "batch"):

@@ -109,7 +109,8 @@ class Audio(nn.Module):
         frames = FrameEncoder(self.channels, self.kernels, self.strides, self.norm, self.dtype, name="frames")(audio)
         if layer == "frames":
             return frames
-        cell = CELLS[self.cell](self.context, dtype=self.dtype, param_dtype=jnp.promote_types(self.dtype, jnp.float32))
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        cell = CELLS[self.cell](self.context, dtype=self.dtype, param_dtype=wide, name="cell")
         context = nn.RNN(cell, name="context")(frames)
         if layer in ("context", "both"):
             return context if layer == "context" else (frames, context)

@@ -73,7 +73,8 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("name", methods.names())
 def test_microbatches_are_the_batch_encoded_at_once(name, small, tiny_batch):
-    config, batch = small(name), tiny_batch(BATCH)
+    config = small(name)
+    batch = tiny_batch(BATCH, config=config)
     assert_equal(train(config, batch, 2, 4), train(config, batch, 1))
 
 

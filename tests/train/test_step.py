@@ -66,7 +66,8 @@ def assert_leaves_close(a, b, tolerance):
 
 @pytest.mark.parametrize("name", methods.names())
 def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
-    config, batch = tiny(name), tiny_batch()
+    config = tiny(name)
+    batch = tiny_batch(config=config)
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
     config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
