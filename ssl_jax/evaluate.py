@@ -16,7 +16,7 @@ from absl import flags
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
-from ssl_jax.encoder import Encoder, load_encoder
+from ssl_jax.encoder import KEPT, Encoder, load_encoder
 from ssl_jax.evaluation import features, held_out, inputs, protocols
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
@@ -87,8 +87,9 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
         return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
 
     labelled = train.num_classes is not None and test.num_classes is not None
+    kept = frozenset(KEPT) & train[0].keys() & test[0].keys()
     return protocols.Context(
-        has=frozenset({"label"} if labelled else ()) | ({"speaker"} & train[0].keys() & test[0].keys()), features=found, held_out=measure, num_classes=train.num_classes,
+        has=kept if labelled else kept - {"label"}, features=found, held_out=measure, num_classes=train.num_classes,
         split=config.eval.test_split, layer=layer, seed=config.seed,
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ def tiny():
 
 @pytest.fixture
 def tiny_batch():
-    """One batch as the pipeline gives it: `tiny_batch(16, channels=1)`, or that of a config whose data are no images."""
+    """One batch as the pipeline gives it: `tiny_batch(16, channels=1)`; of a config's own data, if no images."""
 
     def make(rows=16, size=8, channels=1, config=None):
         if config is not None and config.data.source != "digits":

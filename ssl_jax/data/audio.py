@@ -3,8 +3,8 @@
     wav:DIR                         DIR/<split>/<class>/*.wav, or DIR/<split>/*.wav without labels
     synthetic_sound[:COUNT]         tones and sweeps of several speakers, COUNT clips in each split
 
-A clip is float32 [n] under `audio`, its rate in Hz under `sample_rate`, and int32 scalars under `label`, where there are
-classes, and `speaker`, which of a file is its name up to the first "_".
+A clip is float32 [n] under `audio`, its rate in Hz under `sample_rate`, and int32 scalars under `label`, where there
+are classes, and `speaker`, which of a file is its name up to the first "_".
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,9 @@ class Files:
         try:
             audio, rate = soundfile.read(self.paths[i], dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{self.paths[i]} cannot be read ({error}); expected a file of sound, such as WAV") from None
+            raise ValueError(
+                f"{self.paths[i]} cannot be read ({error}); expected a file of sound, such as WAV"
+            ) from None
         if not len(audio):
             raise ValueError(f"{self.paths[i]} holds no samples; remove it")
         example = {"audio": audio.mean(axis=1), "sample_rate": rate, "speaker": self.speakers[i]}

@@ -27,8 +27,8 @@ def cpc(
       valid: bool `[b, T]`, False for padding; None: none.
       negatives: frames of "both" the same and other sequences, of the same "sequence" alone, or of the rest of the
         "batch" alone.
-      group_size: so many consecutive sequences of the GLOBAL batch are each other's negatives, as on devices that do not
-        communicate; None: all of them. It divides the rows of a device, or is a multiple of them.
+      group_size: so many consecutive sequences of the GLOBAL batch are each other's negatives, as on devices that do
+        not communicate; None: all of them. It divides the rows of a device, or is a multiple of them.
       kinds: int `[b]`; where given, such as the speakers, negatives are of sequences of the same kind alone.
       drawn: int `[b, S, N]`; where given, the only candidates for negatives, the same for all k, by their places
         `sequence * T + frame` in the group. Those that the other arguments rule out, and positives, do not count.
@@ -131,7 +131,7 @@ def cpc_positions(
 
 
 def _groups(b: int, group_size, axis_name):
-    """`cut`, which makes `[g, n, ...]` of this device's rows: its groups, whole; and its rows' places there, `[g, m]`."""
+    """`cut`, which makes this device's rows its whole groups, `[g, n, ...]`; and the rows' places there `[g, m]`."""
     size = group_size or b * axis_size(axis_name)
     if b % size == 0:
         return lambda x: x.reshape(b // size, size, *x.shape[1:]), jnp.arange(b).reshape(b // size, size) % size

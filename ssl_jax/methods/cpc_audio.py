@@ -38,7 +38,9 @@ def build(config) -> Method:
     method, batch_size, dtype = config.method, config.train.batch_size, compute_dtype(config)
     encoder = models.build(config.model, norm=None, dtype=dtype)
     if not hasattr(encoder, "strides"):
-        raise ValueError(f"config.model.name is {config.model.name!r}; expected 'audio'; start from configs/cpc_audio.py")
+        raise ValueError(
+            f"config.model.name is {config.model.name!r}; expected 'audio'; start from configs/cpc_audio.py"
+        )
     hop = math.prod(encoder.strides)
     frames = config.data.window // hop
     contexts = frames - method.steps
@@ -96,7 +98,7 @@ def build(config) -> Method:
         return encoder.apply({"params": params["encoder"]}, audio, lengths=inputs.get("length"), layer=layer)
 
     def pictures(params, state, batch, key):
-        """Log spectrograms; below each a row a step k, white where the frame k after this one was told, black where not.
+        """Log spectrograms; below each a row a step k: white where the frame k after this one was told, else black.
 
         Grey is padding, or has no frame k after it.
         """
@@ -129,13 +131,14 @@ def _check(method, model, batch_size: int, frames: int, hop: int) -> None:
         )
     if method.negatives not in NEGATIVES or method.score not in ("sum", "mean"):
         raise ValueError(
-            f"config.method.negatives is {method.negatives!r} and config.method.score is {method.score!r}; expected one "
-            f"of {', '.join(NEGATIVES)}, and 'sum' or 'mean'"
+            f"config.method.negatives is {method.negatives!r} and config.method.score is {method.score!r}; expected "
+            f"one of {', '.join(NEGATIVES)}, and 'sum' or 'mean'"
         )
     if model.prediction not in KINDS or (model.prediction == "transformer" and model.context != model.channels):
         raise ValueError(
-            f"config.model.prediction is {model.prediction!r}; expected one of {', '.join(KINDS)}, and of 'transformer' "
-            f"config.model.context, which is {model.context}, as wide as config.model.channels, {model.channels}"
+            f"config.model.prediction is {model.prediction!r}; expected one of {', '.join(KINDS)}, and of "
+            f"'transformer' config.model.context, which is {model.context}, as wide as config.model.channels, "
+            f"{model.channels}"
         )
     windows = batch_size // max(method.groups, 1)
     if windows * method.groups != batch_size or (windows == 1 and method.negatives == "batch"):

@@ -1,6 +1,6 @@
 """Encoders of sound: strided convolutions from samples to frames, and a recurrent network that sums the past up.
 
-A waveform `[b, N]` becomes frames `z [b, N / hop, D]`, hop the product of the strides, and contexts `c [b, N / hop, C]`:
+A waveform `[b, N]` becomes frames `z [b, T, D]` and contexts `c [b, T, C]`, `T = N / hop`, hop the product of strides:
 `z_t` sees the samples around its hop, `c_t` sees `z_1 ... z_t`. No norm mixes frames or examples.
 """
 
@@ -152,8 +152,8 @@ def build(model, *, norm, dtype) -> Audio:
         )
     if model.norm not in NORMS:
         raise ValueError(
-            f"config.model.norm is {model.norm!r}; expected one of {', '.join(NORMS)}: batch norm is refused, since its "
-            "statistics of a whole batch would tell every frame of the later frames that it is to predict"
+            f"config.model.norm is {model.norm!r}; expected one of {', '.join(NORMS)}: batch norm is refused, since "
+            "its statistics of a whole batch would tell every frame of the later frames that it is to predict"
         )
     if model.cell not in CELLS:
         raise ValueError(f"config.model.cell is {model.cell!r}; expected one of {', '.join(CELLS)}")

@@ -57,8 +57,8 @@ class TransformerPrediction(nn.Module):
         if train:
             own = jax.vmap(lambda step: jax.vmap(jax.random.fold_in, (0, None))(keys, step))(jnp.arange(self.steps))
         layers = nn.vmap(
-            RelativeLayer, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=(None, 0 if train else None),
-            out_axes=1, axis_size=self.steps,
+            RelativeLayer, variable_axes={"params": 0}, split_rngs={"params": True},
+            in_axes=(None, 0 if train else None), out_axes=1, axis_size=self.steps,
         )  # fmt: skip
         return layers(self.heads, self.hidden, self.dropout, train, self.dtype, name="steps")(context, own)
 
@@ -66,7 +66,7 @@ class TransformerPrediction(nn.Module):
 class RelativeLayer(nn.Module):
     """A causal transformer layer whose norms come last and whose attention knows how far back a context lies.
 
-    The logits are `(q_t . k_u + q_t . r_(t - u)) / sqrt(d)`, with a learned vector r for every distance, shared by heads.
+    The logits are `(q_t . k_u + q_t . r_(t - u)) / sqrt(d)`, with a learned vector r of every distance for all heads.
     """
 
     heads: int

@@ -112,7 +112,10 @@ def test_training_has_windows_and_evaluation_whole_clips(folder):
         (lambda folder: load(folder, source="synthetic_sound:none"), "expected synthetic_sound"),
         (lambda folder: (folder / "train/0/ada_0.wav").write_bytes(b"no sound") and load(folder)[0], "cannot be read"),
         (lambda folder: soundfile.write(folder / "train/x.wav", np.ones(9), RATE) or load(folder), "in other folders"),
-        (lambda folder: soundfile.write(folder / "train/0/ada_0.wav", np.ones(0), RATE) or load(folder)[0], "no samples"),
+        (
+            lambda folder: soundfile.write(folder / "train/0/ada_0.wav", np.ones(0), RATE) or load(folder)[0],
+            "no samples",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(make, message, folder):

@@ -76,7 +76,9 @@ def test_drawn_negatives_count_as_often_as_they_are_drawn_and_never_as_positives
     drawn[0, 0, :2] = 1  # the positive of its first step
     found = cpc_positions(predictions, targets, jnp.array(VALID), drawn=jnp.array(drawn))
     for k, i, t in ((1, 0, 0), (2, 0, 0), (3, 2, 1), (1, 3, 2)):
-        places = [(j, u) for j, u in zip(*np.divmod(drawn[i, t], T), strict=True) if VALID[j, u] and (j, u) != (i, t + k)]
+        places = [
+            (j, u) for j, u in zip(*np.divmod(drawn[i, t], T), strict=True) if VALID[j, u] and (j, u) != (i, t + k)
+        ]
         logits = [predictions[i, k - 1, t] @ targets[j, u] for j, u in [(i, t + k), *places]]
         assert found["loss"][k - 1, i, t] == pytest.approx(np.log(np.sum(np.exp(logits))) - logits[0], rel=1e-12)
         assert found["chance_accuracy"][k - 1, i, t] == pytest.approx(1 / len(logits))
@@ -98,7 +100,9 @@ def test_a_row_without_negatives_has_loss_and_gradient_0(frames):
     assert value == 0 and all((gradient == 0).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("options", [{}, {"group_size": 2}, {"group_size": 1, "negatives": "sequence"}, {"drawn": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"group_size": 2}, {"group_size": 1, "negatives": "sequence"}, {"drawn": True}]
+)
 def test_devices_change_nothing(options, frames, x64):
     if "drawn" in options:
         options = {"drawn": jnp.array(np.random.default_rng(1).integers(0, B * T, (B, S, 6)))}

@@ -144,7 +144,10 @@ def test_the_variant_draws_negatives_and_drops_in_training_alone(made, key):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model.norm": "batch"}, "'batch'; expected one of none, channel: batch norm is refused, since its statistics"),
+        (
+            {"model.norm": "batch"},
+            "'batch'; expected one of none, channel: batch norm is refused, since its statistics",
+        ),
         ({"model.cell": "rnn"}, "config.model.cell is 'rnn'"),
         ({"model.kernels": (3, 6)}, "no kernel below its stride"),
         ({"method.steps": 15}, "15 and config.data.window has 15 frames of 200 samples"),

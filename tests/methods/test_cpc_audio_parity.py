@@ -91,9 +91,8 @@ def test_prediction_layers_are_those_of_the_official_code():
     heads, width, length, hidden = 2, 8, 7, 12
     weights = {name: torch.randn(width, width) / 3 for name in ("query", "key", "value", "out")}
     distances = torch.randn(width // heads, length)
-    norms, lin_1, lin_2 = [torch.nn.LayerNorm(width) for _ in range(2)], *(
-        torch.nn.Linear(*sizes) for sizes in ((width, hidden), (hidden, width))
-    )
+    norms = [torch.nn.LayerNorm(width) for _ in range(2)]
+    lin_1, lin_2 = torch.nn.Linear(width, hidden), torch.nn.Linear(hidden, width)
     x = torch.randn(3, length, width)
     with torch.no_grad():
         expected = official_layer(x, heads, weights, distances, norms, lin_1, lin_2)

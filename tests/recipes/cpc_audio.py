@@ -7,9 +7,9 @@ PAPER = {
     "method.name": "cpc_audio", "method.steps": 12, "method.negatives": "both", "method.groups": 8, "method.drawn": 0,
     "method.score": "sum", "method.same_speaker": False, "model.name": "audio", "model.channels": 512,
     "model.kernels": (10, 8, 4, 4, 4), "model.strides": (5, 4, 2, 2, 2), "model.norm": "none", "model.cell": "gru",
-    "model.context": 256, "model.prediction": "linear", "data.sample_rate": 16_000, "data.window": 20_480, "train.batch_size": 64,
-    "train.steps": 300_000, "optim.name": "adam", "optim.schedule": "constant", "optim.b1": 0.9, "optim.b2": 0.999,
-    "learning_rate": 2e-4,
+    "model.context": 256, "model.prediction": "linear", "data.sample_rate": 16_000, "data.window": 20_480,
+    "train.batch_size": 64, "train.steps": 300_000, "optim.name": "adam", "optim.schedule": "constant",
+    "optim.b1": 0.9, "optim.b2": 0.999, "learning_rate": 2e-4,
 }  # fmt: skip
 
 # facebookresearch/CPC_audio at b98a1bd: cpc/cpc_default_config.py, cpc/train.py (--batchSizeGPU 8), cpc/criterion/

@@ -8,7 +8,7 @@ TITLE, NEEDS = "unseen speaker", frozenset({"label", "speaker"})
 
 
 def run(context) -> list[dict]:
-    """Top-1 of every kind of features, the mean over the speakers that are left out, of which `std` is the deviation."""
+    """Top-1 of every kind of features, the mean over speakers left out; `std` is their deviation."""
 
     def score(train, test):
         found = []
