@@ -14,6 +14,7 @@ from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
 
+KEPT = ("label", "speaker")  # keys that probes may ask for, and encoders do not see
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
 
@@ -38,6 +39,9 @@ class Encoder:
 
         Args:
           inputs: images uint8 `[B, H, W, C]`, or a dict of what the source of the run gives, arrays `[B, ...]`.
+
+        Of other data a dict of what its batches hold: sound is `{"audio": float32 [B, N]}`, at the sample rate of the
+        run, and with zeros behind shorter clips also `"length"` int32 `[B]`.
 
         Raises:
           ValueError: images of a wrong rank or dtype, arrays of unequal lengths.
@@ -88,7 +92,8 @@ class Encoder:
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
     def encode(params, state, inputs):
-        return pooled(method.encode(params, state, inputs, layer=layer))
+        share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
+        return pooled(method.encode(params, state, inputs, layer=layer), share)
 
     return Encoder(jax.jit(encode, out_shardings=where.replicated), where, params, state)
 

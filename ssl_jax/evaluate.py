@@ -7,7 +7,6 @@ Writes `evaluation.json` in the run directory (running a protocol again replaces
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from absl import flags
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
-from ssl_jax.encoder import Encoder, load_encoder
-from ssl_jax.evaluation import features, held_out, protocols
+from ssl_jax.encoder import KEPT, Encoder, load_encoder
+from ssl_jax.evaluation import features, held_out, inputs, protocols
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
 FLAGS = flags.FLAGS
 # Batches that settle the untrained encoder's running statistics, and their size.
 CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
-MOST_PIXELS = 2**32  # bytes of the training set's pixels as float32; beyond it the baseline of raw pixels is left out
 
 
 def calibration_rows(examples: int, config) -> int:
@@ -78,11 +76,11 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
-        values = 4 * len(train) * math.prod(train[0]["image"].shape) if "image" in train[0] else 0
-        if 0 < values <= MOST_PIXELS:
-            kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
-        elif values:
-            print(f"input pixels left out: as features they would take {values / 2**30:.0f} GiB")
+        title, naive = inputs.naive(train)
+        if naive:
+            kinds = {"input": lambda source, watch: naive(source), **kinds}
+        elif title:
+            print(f"{title} left out: as features they would take more than {inputs.MOST_PIXELS / 2**30:.0f} GiB")
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
     def measure(kind):
@@ -100,7 +98,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         return listed, np.asarray(vectors, np.float32)
 
     labelled = train.num_classes is not None and test.num_classes is not None
-    has = {"label"} if labelled else set()
+    has = (frozenset(KEPT) & train[0].keys() & test[0].keys()) - (set() if labelled else {"label"})
     has |= {"words"} if method.words else set()
     has |= {name for name in ("analogies", "similarities") if config.eval[name]}
     return protocols.Context(
@@ -137,7 +135,7 @@ def evaluate(
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        said = (protocols.table(rows), protocols.gains(rows), protocols.held_out_lines(rows))
+        said = (protocols.table(rows, inputs.naive(train)[0]), protocols.gains(rows), protocols.held_out_lines(rows))
         print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
         if said := protocols.word_lines(rows):
             print(said)

@@ -20,7 +20,7 @@ ALL = [(path.stem, name) for path in sorted(CONFIGS.glob("*.py")) for name in co
 def test_every_recipe_builds_at_full_size(method, recipe, tiny, own_batch):
     """Shapes only: nothing is compiled. Data other than images is that of the method's smallest recipe."""
     config, smallest = config_module(CONFIGS / f"{method}.py").get_config(recipe), tiny(method)
-    rows = max(8, config.model.get("norm_groups", 1))
+    rows = max(8, config.model.get("norm_groups", 1), 2 * config.method.get("groups", 1))
     config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
     source = sources.load(smallest.data, "train")
     if set(source[0]) <= {"image", "label", "caption", "box"}:

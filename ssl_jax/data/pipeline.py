@@ -99,7 +99,7 @@ class Batches:
 def sequential(
     source: Source, batch_size: int, *, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
-    """All rows once, in the order of the source, read ahead in a thread.
+    """All rows once, in the order of the source, read ahead in a thread: in the form `whole` of a source that has it.
 
     Every batch has `batch_size` rows, so that jit compiles once: the last is filled with copies of the last row. Each
     process gets its contiguous block of every batch.
@@ -120,11 +120,15 @@ def sequential(
         raise ValueError(f"batch_size is {batch_size}; expected a positive multiple of the {process_count} processes")
     b = batch_size // process_count
     _refuse_reserved(source, "valid")
+    whole = getattr(source, "whole", None)
 
     def read(k: int) -> dict[str, np.ndarray]:
         rows = np.arange(b) + k * batch_size + process_index * b
         rows_there = np.minimum(rows, len(source) - 1)
-        batch = _numeric(prepared_rows(source, rows_there, 0, np.zeros(b, np.int64)))
+        if whole is None:
+            batch = _numeric(prepared_rows(source, rows_there, 0, np.zeros(b, np.int64)))
+        else:
+            batch = _stacked([whole(source[int(row)]) for row in rows_there])
         return batch | {"valid": rows < len(source)}
 
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(read))
@@ -142,7 +146,11 @@ def prepared_rows(source: Source, rows: np.ndarray, seed: int, epochs: np.ndarra
         prepare(source[int(row)], np.random.default_rng([seed, int(row), int(epoch)]))
         for row, epoch in zip(rows, epochs, strict=True)
     ]
-    return {key: np.stack([example[key] for example in made]) for key in made[0]}
+    return _stacked(made)
+
+
+def _stacked(examples: list[dict]) -> dict[str, np.ndarray]:
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 
 def _numbered(block: int, rows: np.ndarray) -> tuple[int, np.ndarray]:

@@ -8,6 +8,8 @@
     text:FILE, text:DIR             one document a line; DIR/<split>.txt
     tsv:PREFIX                      PREFIX_<split>.tsv: a label, a tab and a sentence a line behind a header
     synthetic_text[:COUNT]          sentences of four topics
+    wav:DIR                         DIR/<split>/<class>/*.wav, sound of any length and rate, see audio.py
+    synthetic_sound[:COUNT]         tones and sweeps of several speakers
 
 An image is uint8 [H, W, C] under `image`, a document a string under `text`; a class is an int32
 scalar under `label`, which every source may lack.
@@ -22,7 +24,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssl_jax.data import prepared, synthetic, text
+from ssl_jax.data import audio, prepared, synthetic, text
 
 
 class Source(Protocol):
@@ -52,14 +54,16 @@ class Source(Protocol):
         """Examples `ids` int64 [n], stacked: arrays [n, ...]."""
 
     # A source may also have `prepare(example, rng) -> example`, the host's part of making an example: tokens, windows,
-    # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch).
+    # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch). With
+    # `whole(example) -> example` evaluation gets examples in another form: all of a clip, where training gets windows.
 
 
 def load(data, split: str, *, canvas: int | None = None, spec: str | None = None) -> Source:
     """The source that a spec or `config.data` names.
 
     Args:
-      data: one of the forms at the head of this module; or `config.data`, whose `source` and `canvas` are read.
+      data: one of the forms at the head of this module; or `config.data`, whose `source` and `canvas` are read, and of
+        sound `sample_rate`, `window` and `short`.
       spec: in place of `config.data.source`, such as `config.eval.source`; None or "" for that.
       split: "train", "test" or "validation", where the source has it.
       canvas: side S in pixels to which every image is resized, squashing its aspect ratio, so that images of many sizes
@@ -71,7 +75,9 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     >>> load("digits", "train")[0]["image"].shape
     (8, 8, 1)
     """
+    sound = {}
     if not isinstance(data, str):
+        sound = {key: data.get(key) for key in ("sample_rate", "window", "short") if data.get(key)}
         data, canvas = spec or data.source, data.canvas or None
     spec = data
     prefix, _, rest = spec.partition(":")
@@ -83,6 +89,8 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     if canvas is not None and canvas < 1:
         raise ValueError(f"config.data.canvas is {canvas}; expected a side in pixels, or None")
     source = _LOADERS[prefix][0](rest, split)
+    if isinstance(source, audio.Files | audio.Synthetic):
+        return audio.Windows(source, **sound)
     if canvas is not None:
         return Canvas(source, canvas)
     if getattr(source, "varies", False):
@@ -192,6 +200,10 @@ class Subset:
     def prepare(self):
         return getattr(self.source, "prepare", None)
 
+    @property
+    def whole(self):
+        return getattr(self.source, "whole", None)
+
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
         return self.source[self.ids[i]]
 
@@ -277,4 +289,6 @@ _LOADERS = {
     "text": (text.load, "text:PATH"),
     "tsv": (text.load_tsv, "tsv:PREFIX"),
     "synthetic_text": (text.synthetic, "synthetic_text[:COUNT]"),
+    "wav": (audio.load_wav, "wav:DIR"),
+    "synthetic_sound": (audio.load_synthetic, "synthetic_sound[:COUNT]"),
 }

@@ -40,6 +40,9 @@ def experiment(method: str, **options) -> ConfigDict:
     config.data.source = "tfds:imagenet2012"
     config.data.split = "train"
     config.data.canvas = 256  # images are stored squashed to 256 x 256; crops are drawn in their original coordinates
+    config.data.sample_rate = 16_000  # Hz, of sound: to which clips of other rates are resampled
+    config.data.window = 20_480  # samples of sound that an example has; from a random place of a longer clip
+    config.data.short = "join"  # clips below a window: joined with others of the same speaker; or "pad": with zeros
     config.data.workers = 8  # processes that read ahead; 0: a thread
 
     config.train = ConfigDict()
@@ -173,7 +176,8 @@ def smallest(config: ConfigDict) -> ConfigDict:
         config.model.depth, config.model.width = 10, 1 / 16
     if config.model.name == "vit":
         config.model.size = "nano"
-    config.model.norm_groups = min(config.model.norm_groups, 2)  # a norm of two values would be a step function
+    if "norm_groups" in config.model:
+        config.model.norm_groups = min(config.model.norm_groups, 2)  # a norm of two values would be a step function
     config.train.update(batch_size=16, steps=5, epochs=0, log_every=1, eval_every=0, checkpoint_every=0)
     config.optim.update(warmup_steps=0, warmup_epochs=0.0)
     config.data.update(source="digits", canvas=0, workers=0)

@@ -20,7 +20,10 @@ from ssl_jax.defaults.rules import (
     whole,
 )  # fmt: skip
 
-DATA = {"source": SOURCE, "split": NAME, "canvas": whole(0, 8192), "workers": whole(0)}
+DATA = {
+    "source": SOURCE, "split": NAME, "canvas": whole(0, 8192), "sample_rate": whole(1), "window": whole(1),
+    "short": one_of("join", "pad"), "workers": whole(0),
+}  # fmt: skip
 TRAIN = {
     "batch_size": whole(1), "steps": whole(0), "epochs": NOT_NEGATIVE, "microbatches": whole(1), "log_every": whole(0),
     "eval_every": whole(0), "checkpoint_every": whole(0), "keep": whole(1), "keep_every": whole(0), "keep_best": BOOL,

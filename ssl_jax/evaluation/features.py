@@ -1,4 +1,4 @@
-"""Feature arrays: from an encoder, from the input itself, and from an untrained encoder with settled statistics."""
+"""Feature arrays: from an encoder, and from an untrained encoder with settled statistics."""
 
 from collections.abc import Callable, Iterable
 
@@ -46,24 +46,20 @@ def extract(encode: Callable, batches: Iterable[dict], keep: Iterable[str] = KEP
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def pooled(features):
-    """The means of maps `[B, ..., C]` over their places, `[B, C]`, in float32 or wider; what is `[B, F]` stays."""
-    places = tuple(range(1, features.ndim - 1))
-    return jnp.mean(features, axis=places, dtype=jnp.promote_types(features.dtype, jnp.float32)) if places else features
+def pooled(features, share=None):
+    """The means of maps `[B, ..., C]` over their places, `[B, C]`, in float32 or wider; what is `[B, F]` stays.
 
+    `share` `[B]`, for sequences `[B, T, C]` with padding behind them: the part of an example that is none, in (0, 1].
 
-def input_rows(source) -> dict[str, np.ndarray]:
-    """The input itself as features, the baseline of every probe: flattened pixels, divided by 255.
-
-    Args:
-      source: has `__len__` and `rows(ids) -> dict of arrays [n, ...]`, with `image` of one size.
-
-    Returns:
-      `features` float32 [N, H * W * C], and `label` int32 [N] where the source has it.
+    >>> pooled(jnp.array([[[1.0], [3.0], [0.0], [0.0]]]), share=jnp.array([0.5])).tolist()
+    [[2.0]]
     """
-    rows = source.rows(np.arange(len(source)))
-    found = {"features": rows["image"].reshape(len(source), -1).astype(np.float32) / np.float32(255)}
-    return found | ({"label": np.asarray(rows["label"], np.int32)} if "label" in rows else {})
+    places, wide = tuple(range(1, features.ndim - 1)), jnp.promote_types(features.dtype, jnp.float32)
+    if features.ndim != 3 or share is None:
+        return jnp.mean(features, axis=places, dtype=wide) if places else features
+    count = jnp.maximum(jnp.floor(share * features.shape[1] + 1e-3), 1)  # a third of 3 places is one, rounded or not
+    weights = (jnp.arange(features.shape[1])[None] < count[:, None]).astype(wide)
+    return jnp.einsum("btc,bt->bc", features.astype(wide), weights) / count[:, None].astype(wide)
 
 
 def statistics(features) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from ssl_jax.losses.contrastive import clip, info_nce, nt_xent, queue_info_nce
 from ssl_jax.losses.decoupled import dcl, dclw
 from ssl_jax.losses.distillation import dino, update_centre
 from ssl_jax.losses.pairwise import sigmoid
+from ssl_jax.losses.predictive import cpc, cpc_terms
 from ssl_jax.losses.reconstruction import masked_reconstruction, weighted_reconstruction
 from ssl_jax.losses.redundancy import barlow_twins, barlow_twins_terms, vicreg, vicreg_terms
 from ssl_jax.losses.sampled import hierarchical_softmax, negative_sampling
@@ -22,6 +23,8 @@ __all__ = [
     "barlow_twins_terms",
     "byol",
     "clip",
+    "cpc",
+    "cpc_terms",
     "cross_entropy",
     "dcl",
     "dclw",

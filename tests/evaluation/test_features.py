@@ -37,20 +37,16 @@ def test_extract_hides_the_padding_mark_from_the_encoder():
     assert keys == [{"image", "label"}] * 2
 
 
-def test_input_rows_are_scaled_pixels():
-    class Source:
-        images = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 1)).astype(np.uint8)
+def test_what_is_to_be_kept_is_kept():
+    rows = [batch | {"speaker": np.arange(4)} for batch in batches(np.ones((5, 2)), np.zeros(5))]
+    found = features.extract(lambda batch: batch["image"], rows, ("speaker",))
+    assert found.keys() == {"features", "speaker"} and found["speaker"].tolist() == [0, 1, 2, 3, 0]
 
-        def __len__(self):
-            return 5
 
-        def rows(self, ids):
-            return {"image": self.images[ids], "label": np.asarray(ids, np.int64)}
-
-    found = features.input_rows(Source())
-    np.testing.assert_allclose(found["features"], Source.images.reshape(5, 6) / 255, rtol=1e-6)
-    assert found["features"].dtype == np.float32
-    np.testing.assert_array_equal(found["label"], np.arange(5))
+def test_the_mean_of_a_sequence_leaves_padding_out():
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
+    found = features.pooled(jnp.asarray(x), share=jnp.array([1.0, 1 / 3]))
+    np.testing.assert_allclose(found, [x[0].mean(0), x[1, :2].mean(0)], rtol=1e-5)
 
 
 def test_statistics_leave_constant_columns_at_zero():

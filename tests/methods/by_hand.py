@@ -16,7 +16,7 @@ PROGRESS = Progress(jnp.int32(0), 10)
 def prepare(config, batch, facts=None):
     """The method of a config, the views of one batch, parameters and state."""
     method = methods.build(config, facts)
-    example = {"image": jnp.asarray(batch["image"]), "index": jnp.asarray(batch["index"])}
+    example = {name: jnp.asarray(rows) for name, rows in batch.items() if name != "label"}
     views = jax.jit(jax.vmap(method.views))(jax.random.split(jax.random.key(1), len(batch["index"])), example)
     params, state = jax.jit(method.init)(jax.random.key(0), views)
     return method, views, params, state

@@ -16,6 +16,7 @@ KINDS = {
     "random": "random encoder",
     "encoder": "trained encoder",
 }
+PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker")  # the columns of the table
 NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
 
 
@@ -59,7 +60,7 @@ class Context:
         for kind, (train, test) in self.features().items():
             found = score(train, test)
             found = found if isinstance(found, dict) else {"value": found}
-            rows.append(self.row(protocol, kind, None, len(test["label"])) | found)
+            rows.append(self.row(protocol, kind, None, len(test["features"])) | found)
         return rows
 
 
@@ -112,11 +113,14 @@ def merge(old: list, new: list) -> list:
     return [row for row in old if identity(row) not in again] + new
 
 
-def table(rows: list) -> str:
-    """The probes as a small table in percent, a line for each kind of features, a column for each protocol."""
-    names = [name for name in ("knn", "linear", "linear_paper", "few_label") if _of(rows, name)]
+def table(rows: list, naive: str = KINDS["input"]) -> str:
+    """The probes as a small table in percent, a line for each kind of features, a column for each protocol.
+
+    `naive` is what the baseline of the input itself is called.
+    """
+    names = [name for name in PROBES if _of(rows, name)]
     lines = [f"{'top-1, %':<18}" + "".join(f"{load(name).TITLE:>20}" for name in names)]
-    for kind, title in KINDS.items():
+    for kind, title in (KINDS | {"input": naive}).items():
         cells = []
         for name in names:
             found = [row for row in _of(rows, name) if row["features"] == kind]
@@ -132,7 +136,7 @@ def table(rows: list) -> str:
 def gains(rows: list) -> str:
     """How far the trained encoder is above the better of the random ones, in points; "" where there is no such pair."""
     said = []
-    for name in ("knn", "linear", "linear_paper", "few_label"):
+    for name in PROBES:
         value = {row["features"]: row["value"] for row in _of(rows, name)}
         random = [value[kind] for kind in ("random", "random_initial") if kind in value]
         if random and "encoder" in value:

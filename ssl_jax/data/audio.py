@@ -1,0 +1,229 @@
+"""Sound: clips of any length and sample rate, and the windows and whole clips that batches are made of.
+
+    wav:DIR                         DIR/<split>/<class>/*.wav, or DIR/<split>/*.wav without labels
+    synthetic_sound[:COUNT]         tones and sweeps of several speakers, COUNT clips in each split
+
+A clip is float32 [n] under `audio`, its rate in Hz under `sample_rate`, and int32 scalars under `label`, where there
+are classes, and `speaker`, which of a file is its name up to the first "_".
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE, WINDOW = 16_000, 20_480  # what CPC was published with
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Files:
+    """Files of sound that soundfile reads, decoded when they are asked for; channels are averaged.
+
+    Args:
+      name: spec and split.
+      paths: of the files, in row order.
+      labels: int32 [N], or None.
+      speakers: int32 [N].
+      num_classes: of the whole data set, or None.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    labels: np.ndarray | None
+    speakers: np.ndarray
+    num_classes: int | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> dict:
+        import soundfile
+
+        try:
+            audio, rate = soundfile.read(self.paths[i], dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(
+                f"{self.paths[i]} cannot be read ({error}); expected a file of sound, such as WAV"
+            ) from None
+        if not len(audio):
+            raise ValueError(f"{self.paths[i]} holds no samples; remove it")
+        example = {"audio": audio.mean(axis=1), "sample_rate": rate, "speaker": self.speakers[i]}
+        return example if self.labels is None else example | {"label": self.labels[i]}
+
+    @cached_property
+    def seconds(self) -> float:
+        """Of the longest clip, from the files' headers."""
+        import soundfile
+
+        return max(soundfile.info(path).duration for path in self.paths)
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic:
+    """Tones and sweeps; label and speaker can be heard, and every clip is a function of (split, row) alone.
+
+    The label is one of `CLASSES`: how the pitch moves. The speaker sets its height and the strength of its overtones.
+    """
+
+    name: str
+    split: str
+    count: int
+
+    CLASSES = ("tone", "rise", "fall", "rise and fall", "trill", "beats")
+    SPEAKERS = 4
+    RATE = 8_000
+    seconds = 0.5
+    num_classes = len(CLASSES)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.arange(self.count, dtype=np.int32) % len(self.CLASSES)
+
+    @property
+    def speakers(self) -> np.ndarray:
+        return np.arange(self.count, dtype=np.int32) // len(self.CLASSES) % self.SPEAKERS
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int) -> dict:
+        label, speaker = self.labels[i], self.speakers[i]
+        rng = np.random.default_rng([SPLITS.index(self.split), int(i)])
+        seconds = rng.uniform(0.25, self.seconds)
+        t = np.arange(int(seconds * self.RATE)) / self.RATE
+        place = t / seconds
+        octaves = {
+            "rise": place, "fall": 1 - place, "rise and fall": 1 - abs(2 * place - 1), "trill": (t * 16) % 1 > 0.5,
+        }.get(self.CLASSES[label], np.full_like(t, 0.5))  # fmt: skip
+        pitch = 150 * 1.3**speaker * rng.uniform(0.95, 1.05) * 2.0**octaves
+        phase = 2 * np.pi * np.cumsum(pitch) / self.RATE + rng.uniform(0, 2 * np.pi)
+        strength = np.array([1, 0.2 + 0.2 * speaker, 0.6 - 0.15 * speaker])
+        sound = strength @ np.stack([np.sin((i + 1) * phase) for i in range(3)])
+        if self.CLASSES[label] == "beats":
+            sound *= np.sin(2 * np.pi * 12 * t) ** 2
+        sound = 0.2 * sound + rng.normal(0, 0.005, len(t))
+        return {"audio": sound.astype(np.float32), "sample_rate": self.RATE, "speaker": speaker, "label": label}
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """A source of clips at one sample rate: windows of one length to train on, whole clips to evaluate.
+
+    Args:
+      source: of clips, with `speakers` and `seconds`.
+      sample_rate: Hz; clips of another rate are resampled by soxr.
+      window: samples.
+      short: what is done with a clip below a window: "join" puts it among other clips of its speaker, in random order,
+        where there are any; "pad" puts zeros behind it.
+
+    >>> from ssl_jax.data.sources import load
+    >>> windows = load("synthetic_sound", "train")
+    >>> example = windows.prepare(windows[0], np.random.default_rng(0))
+    >>> example["audio"].shape, int(example["length"])
+    ((20480,), 20480)
+    """
+
+    source: Files | Synthetic
+    sample_rate: int = SAMPLE_RATE
+    window: int = WINDOW
+    short: str = "join"
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict:
+        """A clip: `audio` float32 [n] at the sample rate, `label` where there are any, and `speaker`."""
+        example = self.source[int(i)]
+        rate = example.pop("sample_rate")
+        if rate != self.sample_rate:
+            import soxr
+
+            example["audio"] = soxr.resample(example["audio"], rate, self.sample_rate)
+        return example
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Whole clips, padded with zeros to the longest of the split."""
+        examples = [self.whole(self[i]) for i in ids]
+        return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+    def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A window of a clip at a random place: `audio` float32 [window], of which `length` samples are sound."""
+        audio = example["audio"]
+        if len(audio) < self.window and self.short == "join":
+            audio = self._joined(audio, example["speaker"], rng)
+        start = int(rng.integers(max(len(audio) - self.window, 0) + 1))
+        return _padded(example, audio[start : start + self.window], self.window)
+
+    def whole(self, example: dict) -> dict[str, np.ndarray]:
+        """A clip as evaluation sees it: nothing is drawn, zeros up to the longest of the split, and its `length`."""
+        return _padded(example, example["audio"], self._longest)
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(int(np.ceil(self.source.seconds * self.sample_rate)) + 1, self.window)
+
+    @cached_property
+    def _of_speaker(self) -> dict[int, np.ndarray]:
+        speakers = self.source.speakers
+        return {int(speaker): np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)}
+
+    def _joined(self, audio, speaker, rng):
+        """The clip among as many others of its speaker as fill a window; as it is where the speaker has no other."""
+        clips, others = [audio], self._of_speaker[int(speaker)]
+        while len(others) > 1 and sum(map(len, clips)) < self.window:
+            clips.append(self[rng.choice(others)]["audio"])
+        return np.concatenate([clips[i] for i in rng.permutation(len(clips))])
+
+
+def load_wav(rest: str, split: str) -> Files:
+    """`wav:DIR`; classes and speakers are numbered over all splits."""
+    folder = Path(rest).expanduser()
+    if not rest or not (folder / split).is_dir():
+        present = sorted(path.name for path in folder.glob("*/")) if rest and folder.is_dir() else []
+        found = f"its splits are {', '.join(present)}" if present else f"expected a directory {folder / split}"
+        raise ValueError(f"wav:{rest} has no split {split!r}; {found}")
+    everything = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav")
+    paths = [path for path in everything if path.relative_to(folder).parts[0] == split]
+    depths = {len(path.relative_to(folder).parts) for path in paths}
+    if len(depths) != 1 or not depths <= {2, 3}:
+        raise ValueError(
+            f"wav:{rest} has {len(paths)} files of sound in {split!r}, some of them in other folders than "
+            "<split>/<class>; expected *.wav in folders of classes, or all of them without one"
+        )
+    classes = sorted({path.parent.name for path in everything}) if depths == {3} else None
+    labels = None if classes is None else _numbers([path.parent.name for path in paths], classes)
+    speakers = _numbers([_speaker(path) for path in paths], sorted({_speaker(path) for path in everything}))
+    return Files(f"wav:{rest}/{split}", tuple(paths), labels, speakers, classes and len(classes))
+
+
+def load_synthetic(rest: str, split: str) -> Synthetic:
+    """`synthetic_sound[:COUNT]`."""
+    if rest and not (rest.isdecimal() and int(rest) > 0) or split not in SPLITS:
+        raise ValueError(
+            f"synthetic_sound:{rest}, split {split!r}, was given; expected synthetic_sound[:COUNT], COUNT above 0, and "
+            f"a split of {', '.join(SPLITS)}"
+        )
+    return Synthetic(f"synthetic_sound/{split}", split, int(rest or 240))
+
+
+def _speaker(path: Path) -> str:
+    return path.stem.partition("_")[0]
+
+
+def _numbers(names: list[str], known: list[str]) -> np.ndarray:
+    number = {name: i for i, name in enumerate(known)}
+    return np.array([number[name] for name in names], np.int32)
+
+
+def _padded(example: dict, audio: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """An example with another sound, padded by zeros to so many samples, and its `length`."""
+    padded = np.zeros(size, np.float32)
+    padded[: len(audio)] = audio
+    others = {key: np.int32(value) for key, value in example.items() if key != "audio"}
+    return {"audio": padded, "length": np.int32(len(audio)), **others}
