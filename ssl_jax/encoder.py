@@ -14,7 +14,6 @@ from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
 
-KEPT = ("label", "speaker")  # keys that probes may ask for, and encoders do not see
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
 

@@ -66,6 +66,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     known = facts.read(directory)
     method = methods.build(config, known)
     train, test = (methods.read(source, config, known, train=False) for source in splits)
+    title, naive = inputs.naive(train)
 
     @functools.cache
     def encoders():
@@ -76,7 +77,6 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
-        title, naive = inputs.naive(train)
         if naive:
             kinds = {"input": lambda source, watch: naive(source), **kinds}
         elif title:
@@ -104,7 +104,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     return protocols.Context(
         has=frozenset(has), features=found, held_out=measure, words=words if method.words else None,
         files={"analogies": config.eval.analogies, "similarities": config.eval.similarities},
-        num_classes=train.num_classes, split=config.eval.test_split, layer=layer, seed=config.seed,
+        num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer, seed=config.seed,
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def evaluate(
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        said = (protocols.table(rows, inputs.naive(train)[0]), protocols.gains(rows), protocols.held_out_lines(rows))
+        said = (protocols.table(rows, context.input_title), protocols.gains(rows), protocols.held_out_lines(rows))
         print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
         if said := protocols.word_lines(rows):
             print(said)

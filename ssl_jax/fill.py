@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from ssl_jax.methods import bert
+from ssl_jax import methods
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
@@ -27,6 +27,7 @@ def fill(directory: Path, text: str, count: int = 5, checkpoint: str = "latest")
     config, known = workdir.read_config(directory), facts.read(directory)
     if config.method.name != "bert":
         raise ValueError(f"{directory} is a run of {config.method.name!r}; expected one of 'bert'")
+    bert = methods.load("bert")
     tokenizer = bert.tokenizer_of(known)
     ids = tokenizer.encode(f"[CLS] {text} [SEP]", add_special_tokens=False).ids
     places = np.flatnonzero(np.array(ids) == tokenizer.token_to_id("[MASK]"))

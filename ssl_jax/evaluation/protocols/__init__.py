@@ -36,6 +36,7 @@ class Context:
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
       seed: of whatever is drawn; the same for every kind, so that differences are paired.
+      input_title: what the features of the input itself are called.
     """
 
     has: frozenset = frozenset({"label"})
@@ -47,6 +48,7 @@ class Context:
     split: str
     layer: str | None = None
     seed: int = 0
+    input_title: str = KINDS["input"]
 
     def row(self, protocol: str, kind: str, value: float, n: int, **changes) -> dict:
         """A row of `evaluation.json`."""
