@@ -26,12 +26,16 @@ class Encoder:
       parallel: the devices that `rows` spreads its batches over.
       params: the method's parameters, replicated.
       state: the method's state, replicated.
+      joint: as `encode`, into the space that images and texts share; None without a text tower.
+      prepare: `Method.prepare`, which makes tokens of a text.
     """
 
     encode: Callable
     parallel: parallel.Parallel
     params: dict
     state: dict
+    joint: Callable | None = None
+    prepare: Callable | None = None
 
     def __call__(self, images) -> np.ndarray:
         """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
@@ -39,23 +43,65 @@ class Encoder:
         Raises:
           ValueError: images of a wrong rank or dtype.
         """
+        return self._embed(self.encode, images)
+
+    def image(self, images) -> np.ndarray:
+        """Images uint8 `[B, H, W, C]` in the space that they share with texts: unit rows, float32 `[B, D]`.
+
+        Raises:
+          ValueError: the method has no text tower; images of a wrong rank or dtype.
+        """
+        return self._embed(self.towers.joint, images)
+
+    def text(self, texts, truncate: bool = False) -> np.ndarray:
+        """Texts in the space that they share with images: unit rows, float32 `[B, D]`; products are cosines.
+
+        Args:
+          texts: a sequence of B strings.
+          truncate: whether texts that are too long are cut, as in training.
+
+        Raises:
+          ValueError: the method has no text tower; one string in place of several; a text that is too long.
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError(f"{texts!r} was given; expected several texts, such as ['a dog', 'a cat']")
+        rng = np.random.default_rng(0) if truncate else None
+        rows = [self.towers.prepare({"text": np.asarray(text)}, rng) for text in texts]
+        inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        parts, size = [], min(BATCH, len(rows))
+        for start in range(0, len(rows), size):  # the last part is filled with copies of the last row
+            ids = np.minimum(np.arange(start, start + size), len(rows) - 1)
+            part = {name: array[ids] for name, array in inputs.items()}
+            parts.append(np.asarray(self.joint(self.params, self.state, part), np.float32))
+        return np.concatenate(parts)[: len(rows)]
+
+    @property
+    def towers(self) -> "Encoder":
+        """Itself, where images and texts share a space."""
+        if self.joint is None or self.prepare is None:
+            raise ValueError("The method of this encoder has no text tower; call it as encoder(images)")
+        return self
+
+    def _embed(self, encode, images) -> np.ndarray:
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8:
             raise ValueError(
                 f"Images of shape {images.shape} and dtype {images.dtype} were given; expected uint8 [B, H, W, C]; "
                 "add the batch axis, or scale floats in [0, 1] by 255 and cast"
             )
-        return np.asarray(self.encode(self.params, self.state, {"image": images}), np.float32)
+        return np.asarray(encode(self.params, self.state, {"image": images}), np.float32)
 
-    def rows(self, source, watch: Callable = iter) -> dict[str, np.ndarray]:
+    def rows(self, source, watch: Callable = iter, joint: bool = False) -> dict[str, np.ndarray]:
         """`features` float32 `[N, F]` of every row of a source, in its order, and `label` `[N]` if it has one.
 
-        Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches.
+        Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches; with
+        `joint`, images stand in the space that they share with texts.
         """
+        apply = self.towers.joint if joint else self.encode
 
         def encode(batch):
             inputs = {name: rows for name, rows in batch.items() if name != "label"}
-            return self.encode(self.params, self.state, self.parallel.shard(inputs))
+            return apply(self.params, self.state, self.parallel.shard(inputs))
 
         devices = self.parallel.size
         batches = pipeline.sequential(
@@ -73,10 +119,15 @@ class Encoder:
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
-    def encode(params, state, inputs):
-        return pooled(method.encode(params, state, inputs, layer=layer))
 
-    return Encoder(jax.jit(encode, out_shardings=where.replicated), where, params, state)
+    def encode(layer):
+        def run(params, state, inputs):
+            return pooled(method.encode(params, state, inputs, layer=layer))
+
+        return jax.jit(run, out_shardings=where.replicated)
+
+    joint = encode("projection") if method.text_tower else None
+    return Encoder(encode(layer), where, params, state, joint, method.prepare)
 
 
 def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:

@@ -18,7 +18,7 @@ from absl import flags
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import Encoder, load_encoder
-from ssl_jax.evaluation import features, held_out, protocols
+from ssl_jax.evaluation import features, held_out, protocols, towers
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
@@ -52,7 +52,7 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
 
     params, state = jax.jit(method.init)(key, {name: rows[:2] for name, rows in viewed(0).items()})
     made = {"random": state}
-    if state.get("batch_stats"):
+    if jax.tree.leaves(state.get("batch_stats", {})):
         batches = map(viewed, range(CALIBRATION_STEPS))
         made = {"random_initial": state}
         made["random"] = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
@@ -72,11 +72,10 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
-        values = 4 * len(train) * math.prod(train[0]["image"].shape)
-        if values <= MOST_PIXELS:
+        if pixels <= MOST_PIXELS:
             kinds = {"input": lambda source, watch: features.input_rows(source), **kinds}
         else:
-            print(f"input pixels left out: as features they would take {values / 2**30:.0f} GiB")
+            print(f"input pixels left out: as features they would take {pixels / 2**30:.0f} GiB")
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
     def measure(kind):
@@ -88,10 +87,24 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
         key = jax.random.key(config.seed)
         return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
 
+    @functools.cache
+    def two_towers():
+        def of(own):
+            images = functools.cache(lambda: own.rows(test, watch, joint=True)["features"])
+            return towers.Towers(images, functools.partial(own.text, truncate=True))
+
+        kinds = {kind: of(own) for kind, own in encoders().items()}
+        return {"input": towers.word_centroids(train, test), **kinds} if captions[0] and pixels <= MOST_PIXELS else kinds
+
+    pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
+    captions = [getattr(source, "captions", None) is not None for source in (train, test)]
     labelled = train.num_classes is not None and test.num_classes is not None
+    has = {"label": labelled, "text": captions[1], "text tower": encoder.joint is not None}
     return protocols.Context(
-        has=frozenset({"label"} if labelled else ()), features=found, held_out=measure, num_classes=train.num_classes,
-        split=config.eval.test_split, layer=layer, seed=config.seed,
+        has=frozenset(name for name, there in has.items() if there), features=found, held_out=measure,
+        towers=two_towers, test=test, num_classes=train.num_classes, split=config.eval.test_split, layer=layer,
+        classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
+        seed=config.seed,
     )  # fmt: skip
 
 
@@ -109,21 +122,26 @@ def evaluate(
     splits = (config.eval.train_split, config.eval.test_split)
     train, test = (sources.load(config.data, split, spec=spec) for split in splits)
     encoder = load_encoder(directory, layer, checkpoint)
+    train, test = (sources.staged(source, encoder.prepare) for source in (train, test))
     context = context_of(directory, config, encoder, train, test, watch, layer)
     names = protocols.possible(names, context.has)
+    of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
+    names = tuple(name for name in names if name not in of_texts)
+    rows = protocols.evaluate(context, of_texts)  # all processes encode together, here and in the next lines
     if any(protocols.load(name).NEEDS for name in names):
-        context.features()  # encoded by all processes together
+        context.features()
     if "pretext" in names:
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
         for kind in ("random", "encoder"):
             context.held_out(kind)
-    rows = protocols.evaluate(context, names) if is_first() else []
+    rows = rows + protocols.evaluate(context, names) if is_first() else []
     if rows:
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        said = (protocols.table(rows), protocols.gains(rows), protocols.held_out_lines(rows))
-        print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
+        lines = (protocols.table, protocols.gains, protocols.tower_lines, protocols.held_out_lines)
+        said = [make(rows) for make in lines]
+        print(*(text for text in said if "\n" in text or text.startswith(("against", "held", "zero"))), sep="\n")
     wait_for_first("evaluated")
     return rows
 

@@ -13,7 +13,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import evaluate, monitor
+from ssl_jax import evaluate, methods, monitor
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health, protocols
@@ -30,11 +30,12 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     check(config)
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
+    known = facts.gather(directory, config, source)
+    source = sources.staged(source, methods.build(config, known).prepare)
     batches = pipeline.Batches(
         source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
         process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
-    known = facts.gather(directory, config, source)
     run = experiment.build(
         config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals, facts=known
     )

@@ -5,11 +5,14 @@
     npz:DIR                         DIR/<split>.npz, arrays of equal length; their names are the batch keys
     tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
                                     name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
+    pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
-An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, which every source may lack.
+An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, and captions are strings under
+`text`, one or [C]; every source may lack them.
 """
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +21,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssl_jax.data import prepared, synthetic
+from ssl_jax.data import pairs, prepared, synthetic
 
 
 class Source(Protocol):
@@ -49,6 +52,8 @@ class Source(Protocol):
 
     # A source may also have `prepare(example, rng) -> example`, the host's part of making an example: tokens, windows,
     # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch).
+    # A source with captions has `captions`, strings [N] or [N, C], "" where a row has fewer than others; read without
+    # decoding images. `classes`, the names of its labels, where it knows them.
 
 
 def load(data, split: str, *, canvas: int | None = None, spec: str | None = None) -> Source:
@@ -99,6 +104,10 @@ class ArraySource:
     @property
     def labels(self) -> np.ndarray | None:
         return self.arrays.get("label")
+
+    @property
+    def captions(self) -> np.ndarray | None:
+        return self.arrays.get("text")
 
     @cached_property
     def num_classes(self) -> int | None:
@@ -152,6 +161,8 @@ class Canvas:
     name = property(lambda self: self.source.name)
     num_classes = property(lambda self: self.source.num_classes)
     labels = property(lambda self: self.source.labels)
+    captions = property(lambda self: getattr(self.source, "captions", None))
+    classes = property(lambda self: getattr(self.source, "classes", None))
 
     def __len__(self) -> int:
         return len(self.source)
@@ -171,6 +182,34 @@ class Canvas:
 
 
 @dataclass(frozen=True, eq=False)
+class Staged:
+    """A source whose examples pass a host stage `prepare(example, rng) -> example` in the pipeline."""
+
+    source: Source
+    prepare: Callable
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+    captions = property(lambda self: getattr(self.source, "captions", None))
+    classes = property(lambda self: getattr(self.source, "classes", None))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return self.source[i]
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.rows(ids)
+
+
+def staged(source: Source, prepare: Callable | None) -> Source:
+    """The source as a method reads it: with `Method.prepare`, where the method has one."""
+    return source if prepare is None else Staged(source, prepare)
+
+
+@dataclass(frozen=True, eq=False)
 class Subset:
     """The rows `ids` int64 [n] of a source."""
 
@@ -180,6 +219,8 @@ class Subset:
     name = property(lambda self: f"{len(self)} rows of {self.source.name}")
     num_classes = property(lambda self: self.source.num_classes)
     labels = property(lambda self: None if self.source.labels is None else self.source.labels[self.ids])
+    captions = property(lambda self: None if (held := getattr(self.source, "captions", None)) is None else held[self.ids])
+    classes = property(lambda self: getattr(self.source, "classes", None))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -270,4 +311,5 @@ _LOADERS = {
     "synthetic": (synthetic.load, "synthetic[:SIZExCOUNT]"),
     "npz": (_npz, "npz:DIR"),
     "tfds": (prepared.load, "tfds:NAME"),
+    "pairs": (pairs.load, "pairs:DIR"),
 }

@@ -43,7 +43,10 @@ GROUP = {
 PARALLEL = {
     "mode": one_of("shard_map", "pmap"), "devices": or_none(whole(1)), "strict": BOOL, "blocks": whole(1)
 }  # fmt: skip
-EVAL = {"source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME)}
+EVAL = {
+    "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
+    "classes": several(NAME), "prompts": several(NAME, at_least=1),
+}  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
     "crop_ratio": rising(POSITIVE), "crop_distribution": one_of("torchvision", "tensorflow", "clamped"),

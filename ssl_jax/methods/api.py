@@ -86,6 +86,12 @@ class Method:
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
+      prepare: `(example, rng) -> example`, or None: the host's part of making ONE example, in NumPy, before `views`:
+        tokens of a caption, windows of a text. It runs where the data are read and gets the strings of the source; `rng`
+        is a NumPy generator of (seed, row, epoch). With `rng=None` nothing is drawn, and what does not fit is refused:
+        so are texts of users made inputs of `encode`.
+      text_tower: whether `encode` takes `tokens` too, which `prepare` makes of a `text`, and its layer "projection" is a
+        space of unit vectors that images and texts share.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
@@ -104,6 +110,8 @@ class Method:
     pictures: Callable | None = None
     baselines: Callable | None = None
     table_rows: Callable | None = None
+    prepare: Callable | None = None
+    text_tower: bool = False
     separable: bool = False
 
 
