@@ -65,11 +65,11 @@ def emoji_cpu() -> ConfigDict:
     """Pictures and their names in minutes on 2 CPU cores: data `pairs:DIR`, or `npz:DIR` with an array `text`."""
     config = defaults.experiment("clip", dimension=128, temperature=0.07, max_scale=100.0, tokenizer="", locked=False)
     config.model = defaults.resnet(
-        18, stem="cifar", text=defaults.text(1024, length=16, width=128, depth=2, heads=4)
+        18, stem="imagenet", text=defaults.text(1024, length=16, width=64, depth=2, heads=2)
     )  # fmt: skip
     config.augment = defaults.views("clip")
     defaults.on_two_cores(config, epochs=60, batch_size=128)
-    config.augment.update(size=32, crop_scale=(0.6, 1.0))
+    config.augment.update(size=48, crop_scale=(0.6, 1.0))
     config.data.update(source="pairs:data/emoji", canvas=0, workers=0)
     config.optim = defaults.adamw_on_two_cores(0.002, weight_decay=0.1, b2=0.98, warmup_steps=50, groups=GROUPS)
     config.eval.update(test_split="test", crop=0.0, protocols=("retrieval",), prompts=("{}",))
@@ -87,6 +87,7 @@ def cifar10_cpu() -> ConfigDict:
     """CIFAR-10 with the nouns its images were found by, `text` of `npz:DIR`: then zero-shot by the classes' names."""
     config = emoji_cpu()
     defaults.on_two_cores(config, epochs=3, batch_size=256)
+    config.model.stem = "cifar"
     config.augment.update(size=16, crop=False, pad=2, flip_probability=0.5)
     config.optim.update(learning_rate=0.004, warmup_steps=100)
     config.eval.update(protocols=("zero_shot", "knn", "linear"), classes=CIFAR10)

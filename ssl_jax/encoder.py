@@ -27,7 +27,7 @@ class Encoder:
       params: the method's parameters, replicated.
       state: the method's state, replicated.
       joint: as `encode`, into the space that images and texts share; None without a text tower.
-      prepare: `Method.prepare`, which makes tokens of a text.
+      tokenize: `Method.tokenize`, which makes inputs of a text.
     """
 
     encode: Callable
@@ -35,7 +35,7 @@ class Encoder:
     params: dict
     state: dict
     joint: Callable | None = None
-    prepare: Callable | None = None
+    tokenize: Callable | None = None
 
     def __call__(self, images) -> np.ndarray:
         """Features float32 `[B, F]` of images uint8 `[B, H, W, C]`; preprocessing is included.
@@ -65,8 +65,7 @@ class Encoder:
         """
         if isinstance(texts, str) or not len(texts):
             raise ValueError(f"{texts!r} was given; expected several texts, such as ['a dog', 'a cat']")
-        rng = np.random.default_rng(0) if truncate else None
-        rows = [self.towers.prepare({"text": np.asarray(text)}, rng) for text in texts]
+        rows = [self.towers.tokenize(text, truncate) for text in texts]
         inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         parts, size = [], min(BATCH, len(rows))
         for start in range(0, len(rows), size):  # the last part is filled with copies of the last row
@@ -78,7 +77,7 @@ class Encoder:
     @property
     def towers(self) -> "Encoder":
         """Itself, where images and texts share a space."""
-        if self.joint is None or self.prepare is None:
+        if self.joint is None:
             raise ValueError("The method of this encoder has no text tower; call it as encoder(images)")
         return self
 
@@ -126,8 +125,8 @@ def make_encoder(method: methods.Method, where: parallel.Parallel, params, state
 
         return jax.jit(run, out_shardings=where.replicated)
 
-    joint = encode("projection") if method.text_tower else None
-    return Encoder(encode(layer), where, params, state, joint, method.prepare)
+    joint = encode("projection") if method.tokenize else None
+    return Encoder(encode(layer), where, params, state, joint, method.tokenize)
 
 
 def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:

@@ -60,13 +60,19 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
-def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Callable, layer: str | None):
-    """What the protocols use: features of every kind and held-out metrics, made when they are asked for."""
+def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer: str | None):
+    """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
+
+    `splits`: the sources of the training and the test split.
+    """
     known = facts.read(directory)
+    method = methods.build(config, known)
+    train, test = (methods.read(source, config, known, train=False) for source in splits)
 
     @functools.cache
     def encoders():
-        batches = pipeline.Batches(train, batch_size=calibration_rows(len(train), config), seed=config.seed)
+        rows = methods.read(splits[0], config, known, train=True)
+        batches = pipeline.Batches(rows, batch_size=calibration_rows(len(rows), config), seed=config.seed)
         return {**untrained(encoder, config, batches, known), "encoder": encoder}
 
     @functools.cache
@@ -79,13 +85,14 @@ def context_of(directory: Path, config, encoder: Encoder, train, test, watch: Ca
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
     def measure(kind):
-        run = held_out.forward(methods.build(config, known), methods.Progress(0, 1))
-        rows = min(config.train.batch_size, len(test))
-        batches = pipeline.Batches(test, batch_size=rows, seed=config.seed, shuffle=False)
+        run = held_out.forward(method, methods.Progress(0, 1))
+        unseen = methods.read(splits[1], config, known, train=True)
+        rows = min(config.train.batch_size, len(unseen))
+        batches = pipeline.Batches(unseen, batch_size=rows, seed=config.seed, shuffle=False)
         own = encoders()[kind]
         params, state = jax.tree.map(np.asarray, (own.params, {"batch_stats": {}} | own.state))  # on one device
         key = jax.random.key(config.seed)
-        return held_out.measure(run, params, state, watch(batches[k] for k in range(len(test) // rows)), key)
+        return held_out.measure(run, params, state, watch(batches[k] for k in range(len(unseen) // rows)), key)
 
     @functools.cache
     def two_towers():
@@ -120,10 +127,9 @@ def evaluate(
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
-    train, test = (sources.load(config.data, split, spec=spec) for split in splits)
+    loaded = [sources.load(config.data, split, spec=spec) for split in splits]
     encoder = load_encoder(directory, layer, checkpoint)
-    train, test = (sources.staged(source, encoder.prepare) for source in (train, test))
-    context = context_of(directory, config, encoder, train, test, watch, layer)
+    context = context_of(directory, config, encoder, loaded, watch, layer)
     names = protocols.possible(names, context.has)
     of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
     names = tuple(name for name in names if name not in of_texts)

@@ -31,15 +31,15 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
     known = facts.gather(directory, config, source)
-    source = sources.staged(source, methods.build(config, known).prepare)
+    rows, seen = (methods.read(source, config, known, train=train) for train in (True, False))
     batches = pipeline.Batches(
-        source, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
+        rows, batch_size=config.train.batch_size, seed=config.seed, workers=config.data.workers,
         process_index=jax.process_index(), process_count=jax.process_count(),
     )  # fmt: skip
     run = experiment.build(
-        config, batches[0], examples=len(source), probe=monitor.probe(source), signals=health.signals, facts=known
+        config, batches[0], examples=len(rows), probe=monitor.probe(rows), signals=health.signals, facts=known
     )
-    print(*startup.lines(run, len(source)), sep="\n")
+    print(*startup.lines(run, len(rows)), sep="\n")
     if source.num_classes is None:
         print("labels      none: the online probe and kNN are off")
     if problem := evaluation_problem(config):
@@ -74,7 +74,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
                 outcome = loop.run(
                     run, state, batches,
                     checkpoints=checkpoints, logs=logs, host_state=host_state, termination=asked,
-                    evaluate=monitor.evaluation(run, source, batches),
+                    evaluate=monitor.evaluation(run, seen, batches),
                 )  # fmt: skip
     wait_for_first("saved")  # the others must not leave while process 0 still writes
     if outcome == "finished" and asked.requested():

@@ -112,6 +112,35 @@ def tiny_batch():
 
 
 @pytest.fixture
+def own_data():
+    """`own_data(config)`: the examples that a method is trained on, of the kind of data that it takes, and its facts."""
+    from ssl_jax import methods
+    from ssl_jax.data import sources
+    from ssl_jax.run import facts
+
+    def load(config):
+        source = sources.load(config.data, "train")
+        known = facts.gather(None, config, source)
+        return methods.read(source, config, known, train=True), known
+
+    return load
+
+
+@pytest.fixture
+def own_batch(tiny_batch, own_data):
+    """`own_batch(config, 16)`: a batch of the kind of data that a method takes, and its facts; images are noise."""
+    from ssl_jax.data import pipeline
+
+    def make(config, rows=16):
+        if config.data.source == "digits":
+            return tiny_batch(rows), {}
+        examples, known = own_data(config)
+        return pipeline.Batches(examples, batch_size=rows, seed=0)[0], known
+
+    return make
+
+
+@pytest.fixture
 def poison(monkeypatch):
     """`poison(2, 3)`: the loss and all gradients of these steps, counted from 1, are nan."""
     import dataclasses

@@ -19,6 +19,7 @@ def test_every_recipe_builds_at_full_size(method, recipe):
     """Shapes only: nothing is compiled."""
     config = config_module(CONFIGS / f"{method}.py").get_config(recipe)
     rows = max(8, config.model.get("norm_groups", 1))
+    config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
     size, channels = (8, 1) if config.data.source == "digits" else (config.data.canvas or 32, 3)
     batch = {
         "image": np.zeros((rows, size, size, channels), np.uint8),
@@ -27,17 +28,20 @@ def test_every_recipe_builds_at_full_size(method, recipe):
     }
     if config.data.canvas:
         batch["size"] = np.full((rows, 2), 400, np.int32)
-    config.train.batch_size, config.train.steps, config.train.epochs = rows, 100_000, 0
-    run = experiment.build(config, batch, examples=8_000)
+    known = {}
+    if "text" in config.model:
+        batch["tokens"], known = np.zeros((rows, config.model.text.length), np.int32), {"tokenizer": np.zeros(1, np.uint8)}
+    run = experiment.build(config, batch, examples=8_000, facts=known)
     features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
     assert features.shape[0] == rows and features.dtype == np.float32
 
 
 @pytest.mark.parametrize("method", sorted({method for method, _ in ALL}))
-def test_the_smallest_recipe_takes_two_steps(method, tiny, tiny_batch):
-    config, batch = tiny(method), tiny_batch()
+def test_the_smallest_recipe_takes_two_steps(method, tiny, own_batch):
+    config = tiny(method)
+    batch, known = own_batch(config)
     config.parallel.devices = 2
-    run = experiment.build(config, batch, examples=1437)
+    run = experiment.build(config, batch, examples=1437, facts=known)
     state, placed = run.create(), run.parallel.place(batch)
     for _ in range(2):
         state, metrics = run.step(state, placed)

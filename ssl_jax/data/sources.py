@@ -12,7 +12,6 @@ An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `lab
 """
 
 import difflib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,34 +178,6 @@ class Canvas:
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         return prepared.gather(self, ids)
-
-
-@dataclass(frozen=True, eq=False)
-class Staged:
-    """A source whose examples pass a host stage `prepare(example, rng) -> example` in the pipeline."""
-
-    source: Source
-    prepare: Callable
-
-    name = property(lambda self: self.source.name)
-    num_classes = property(lambda self: self.source.num_classes)
-    labels = property(lambda self: self.source.labels)
-    captions = property(lambda self: getattr(self.source, "captions", None))
-    classes = property(lambda self: getattr(self.source, "classes", None))
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return self.source[i]
-
-    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return self.source.rows(ids)
-
-
-def staged(source: Source, prepare: Callable | None) -> Source:
-    """The source as a method reads it: with `Method.prepare`, where the method has one."""
-    return source if prepare is None else Staged(source, prepare)
 
 
 @dataclass(frozen=True, eq=False)

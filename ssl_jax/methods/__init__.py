@@ -1,5 +1,5 @@
 """Self-supervised methods, one file each; `methods.load("simclr")` finds a file by its name."""
 
-from ssl_jax.methods.api import Method, Progress, build, load, names
+from ssl_jax.methods.api import Method, Progress, build, load, names, read
 
-__all__ = ["Method", "Progress", "build", "load", "names"]
+__all__ = ["Method", "Progress", "build", "load", "names", "read"]

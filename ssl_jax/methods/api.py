@@ -2,8 +2,9 @@
 
 A method file has a public function `build(config) -> Method`, and reads its config only there. One that must know
 something of its data (a vocabulary, word counts, a colour prior) also has `facts(source, config) -> dict of NumPy
-arrays`, and then `build(config, facts)`: facts are computed once and kept in the run directory. The step, the loop and
-the evaluation know nothing but the fields of `Method`.
+arrays`, and then `build(config, facts)`: facts are computed once and kept in the run directory. One that does not take
+examples as the source gives them (tokens in place of text) has `read(source, config, facts, train)`, see `read` below.
+The step, the loop and the evaluation know nothing but the fields of `Method`.
 """
 
 import dataclasses
@@ -86,12 +87,9 @@ class Method:
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
-      prepare: `(example, rng) -> example`, or None: the host's part of making ONE example, in NumPy, before `views`:
-        tokens of a caption, windows of a text. It runs where the data are read and gets the strings of the source; `rng`
-        is a NumPy generator of (seed, row, epoch). With `rng=None` nothing is drawn, and what does not fit is refused:
-        so are texts of users made inputs of `encode`.
-      text_tower: whether `encode` takes `tokens` too, which `prepare` makes of a `text`, and its layer "projection" is a
-        space of unit vectors that images and texts share.
+      tokenize: `(text, truncate) -> dict of arrays`, or None: what `encode` takes, without its batch axis, in place of an
+        image, of methods with a text tower; its layer "projection" is then a space of unit vectors that images and texts
+        share. A text that is too long is cut or, without `truncate`, refused.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
@@ -110,8 +108,7 @@ class Method:
     pictures: Callable | None = None
     baselines: Callable | None = None
     table_rows: Callable | None = None
-    prepare: Callable | None = None
-    text_tower: bool = False
+    tokenize: Callable | None = None
     separable: bool = False
 
 
@@ -127,6 +124,21 @@ def load(name: str):
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"There is no method {name!r}; config.method.name is one of {', '.join(names())}{hint}")
     return importlib.import_module(f"ssl_jax.methods.{name}")
+
+
+def read(source, config, facts=None, *, train: bool):
+    """The examples of a source as the method that `config.method.name` names reads them.
+
+    For most methods that is the source itself. A method whose file has `read(source, config, facts, train)`, NumPy
+    alone, makes another one of it, such as rows of tokens of equal length.
+
+    Args:
+      source: as `data/sources.py` loads it.
+      facts: what the method knows of its data.
+      train: for True, what `views` gets; for False, what `encode` gets: an example a document, with its `label`.
+    """
+    module = load(config.method.name)
+    return module.read(source, config, facts, train) if hasattr(module, "read") else source
 
 
 def build(config, facts=None) -> Method:

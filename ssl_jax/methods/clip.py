@@ -16,7 +16,7 @@ from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import towers
 from ssl_jax.methods.parts.precision import wide_dtype
 
-facts = towers.facts
+facts, read = towers.facts, towers.read
 
 
 def build(config, facts) -> Method:

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 
 from ssl_jax import losses
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import towers
+from ssl_jax.methods.parts import networks, towers
 from ssl_jax.methods.parts.precision import wide_dtype
 
-facts = towers.facts
+facts, read = towers.facts, towers.read
 
 
 def build(config, facts) -> Method:
@@ -27,7 +27,12 @@ def build(config, facts) -> Method:
     Raises:
       ValueError: a space of another dimension than that of an image tower without projection.
     """
-    method = config.method
+    method, width = config.method, networks.make_networks(config)()["encoder"].feature_dim
+    if not method.image_projection and width != method.dimension:
+        raise ValueError(
+            f"config.method.dimension is {method.dimension}, and the image tower has {width} features and no projection; "
+            f"set it to {width}, or image_projection=True"
+        )
     parts = towers.image_text(config, facts, image_projection=method.image_projection, text_bias=True)
 
     def init(key, batch):

@@ -18,16 +18,18 @@ NAMES = [pytest.param(name, marks=[pytest.mark.as_users] * (name == "simclr")) f
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_resuming_at_any_step_changes_no_bit(name, tiny, tmp_path):
+def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
     config = tiny(name)
     if name == "moco":
         config.method.queue_size = 48  # goes round three times in an epoch and a half
     config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, 1, 2
-    source = sources.load("digits", "train")
+    source, known = own_data(config)
     _, source = sources.hold_out(source, 200, seed=0)  # 12.5 batches: the run is in its second epoch at step 13
     batches = pipeline.Batches(source, batch_size=config.train.batch_size, seed=config.seed)
     probe = monitor.probe(source)
-    run = experiment.build(config, batches[0], examples=len(source), probe=probe, signals=health.signals)
+    run = experiment.build(
+        config, batches[0], examples=len(source), probe=probe, signals=health.signals, facts=known
+    )
 
     def train(directory):
         directory.mkdir(exist_ok=True)

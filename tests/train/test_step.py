@@ -14,11 +14,11 @@ from ssl_jax.evaluation.online_probe import OnlineProbe
 from ssl_jax.train import experiment, nonfinite, step
 
 
-def train(config, batch, *, mode="shard_map", devices=1, steps=5, probe=True):
-    """The state and the last metrics after `steps` steps on the same images."""
+def train(config, batch, *, mode="shard_map", devices=1, steps=5, probe=True, facts=None):
+    """The state and the last metrics after `steps` steps on the same examples."""
     config.parallel.mode, config.parallel.devices = mode, devices
     probe = OnlineProbe(10) if probe else None
-    run = experiment.build(config, batch, examples=1437, probe=probe, signals=health.signals)
+    run = experiment.build(config, batch, examples=1437, probe=probe, signals=health.signals, facts=facts)
     state, placed = run.create(), run.parallel.place(batch)
     history = []
     for _ in range(steps):
@@ -65,19 +65,20 @@ def assert_leaves_close(a, b, tolerance):
 
 
 @pytest.mark.parametrize("name", methods.names())
-def test_five_steps_agree_on_any_number_of_devices(name, tiny, tiny_batch, x64):
-    config, batch = tiny(name), tiny_batch()
+def test_five_steps_agree_on_any_number_of_devices(name, tiny, own_batch, x64):
+    config = tiny(name)
+    batch, known = own_batch(config)
     config.compute_dtype = "float64"
     config.optim.name = "sgd"
     config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
     config.augment.blur_probability = 0.5  # every kind of randomness that a view can hold
     config.augment.solarise_probability = 0.2
     config.augment.jitter_probability = 0.8
-    one, history = train(config, batch)
-    initial = train(config, batch, steps=0)[0]
+    one, history = train(config, batch, facts=known)
+    initial = train(config, batch, steps=0, facts=known)[0]
     topologies = ("shard_map", 8), ("pmap", 2), ("shard_map", 4)
     for mode, devices in topologies if name == "simclr" else topologies[:2]:
-        many, other = train(config, batch, mode=mode, devices=devices)
+        many, other = train(config, batch, mode=mode, devices=devices, facts=known)
         assert_leaves_close(many, one, 1e-9)
         assert_leaves_close(other, history, 1e-9)
     # The comparison means something: every trained leaf has moved.

@@ -1,9 +1,11 @@
 """What methods of two towers share: images and their captions, each encoded by a network of its own, into one space.
 
-`image_text(config, facts)` gives all fields of `Method` but the loss; `facts(source, config)` is the vocabulary.
+`image_text(config, facts)` gives all fields of `Method` but the loss; a method's file takes over `facts`, the vocabulary,
+and `read`, the captions.
 """
 
-from collections.abc import Callable
+import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -40,19 +42,41 @@ def facts(source, config) -> dict[str, np.ndarray]:
     return {"tokenizer": np.frombuffer(vocabulary.encode(), np.uint8)}
 
 
-def host_stage(config, known: dict) -> Callable:
-    """`Method.prepare`: one of the captions, drawn, becomes `tokens` int32 [T]; strings go."""
-    tokenizer = Tokenizer(np.asarray(known["tokenizer"], np.uint8).tobytes().decode(), config.model.text.length)
+def read(source, config, known: dict, train: bool):
+    """Training rows have `tokens` in place of strings; what is encoded are the images."""
+    return Captioned(source, _tokenizer(config, known)) if train else source
 
-    def prepare(example, rng):
-        texts = [text for text in np.ravel(example["text"]) if text] if "text" in example else []
+
+def _tokenizer(config, known) -> Tokenizer:
+    return Tokenizer(np.asarray(known["tokenizer"], np.uint8).tobytes().decode(), config.model.text.length)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Captioned:
+    """A source whose examples have one of their captions, drawn, as `tokens` int32 [T]."""
+
+    source: Any
+    tokenizer: Tokenizer
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return self.source[i]
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.rows(ids)
+
+    def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        texts = [text for text in np.ravel(example.get("text", "")) if text]
         if not texts:
-            raise ValueError("An image has no caption; expected a `text` for every one; take the image out")
-        text = texts[0] if rng is None else texts[rng.integers(len(texts))]
+            raise ValueError(f"An image of {self.name} has no caption; expected `text` for every one; take it out")
         kept = {name: value for name, value in example.items() if name != "text"}
-        return kept | {"tokens": tokenizer(text, truncate=rng is not None)}
-
-    return prepare
+        return kept | {"tokens": self.tokenizer(texts[rng.integers(len(texts))], truncate=True)}
 
 
 def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) -> dict:
@@ -64,12 +88,13 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
     make, one_view = networks.make_networks(config), image.one_view(config)
     text_tower = models.build(config.model.text, norm=None, dtype=compute_dtype(config))
     prepare, to_pixels = image.image_inputs(config), image.to_pixels(config)
+    tokenizer = _tokenizer(config, known)
     towers = {"encoder": "image_projection", "text": "text_projection"}
 
     def project(features, params):
         features = features.astype(compute_dtype(config))
-        out = features @ params["kernel"].astype(features.dtype) + params.get("bias", 0)
-        return out.astype(wide_dtype(config))
+        out = (features @ params["kernel"].astype(features.dtype)).astype(wide_dtype(config))
+        return out + params["bias"][None] if "bias" in params else out
 
     def views(key, example):
         return one_view(key, example) | {"tokens": example["tokens"]}
@@ -137,7 +162,7 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
 
     return {
         "init": init, "views": views, "embed": embed, "encode": encode, "pictures": pictures, "groups": groups,
-        "prepare": host_stage(config, known), "text_tower": True,
+        "tokenize": lambda text, truncate: {"tokens": tokenizer(text, truncate=truncate)},
     }  # fmt: skip
 
 
