@@ -1,6 +1,6 @@
 """CLIP: tell which text of a batch belongs to an image, and which image to a text.
 
-    python -m ssl_jax.pretrain --config=configs/clip.py:emoji_cpu --config.data.source=pairs:DIR --workdir=runs/clip_emoji
+    python -m ssl_jax.pretrain --config=configs/clip.py:emoji_cpu --config.data.source=pairs:DIR --workdir=runs/clip
 
 Paper: Radford et al. 2021, arXiv 2103.00020, tables 18 to 20; official code: openai/CLIP, which has no training: what
 it leaves out (the crop, the clamp after the update) is that of mlfoundations/open_clip. Published numbers are zero-shot
@@ -8,15 +8,15 @@ top-1 on ImageNet of the authors' weights, as measured by open_clip (docs/opencl
 pairs, were not published: `data.source` names what you have. `_openclip`: a run of open_clip's own on public data.
 `lit` keeps the image tower as it was (Zhai et al. 2022, arXiv 2111.07991): start it with `train.init_from`.
 
-| recipe              | paper, section           | published | hardware of the published run |
-|---------------------|--------------------------|-----------|-------------------------------|
-| wit_vitb32          | tables 18, 19            | 63.3      | -                             |
-| wit_vitb16          | tables 18, 19            | 68.3      | -                             |
-| wit_vitl14          | tables 18, 19            | 75.5      | 256 V100, 12 days             |
-| laion_vitb32_openclip | open_clip PRETRAINED.md | 63.0     | 128 A100, 36 hours            |
-| emoji_cpu           | none: for 2 cores        | -         | 2 CPU cores, minutes          |
-| emoji_cpu_lit       | none: for 2 cores        | -         | 2 CPU cores, minutes          |
-| cifar10_cpu         | none: for 2 cores        | -         | 2 CPU cores, minutes          |
+| recipe                | paper, section          | published | hardware of the published run |
+|-----------------------|-------------------------|-----------|-------------------------------|
+| wit_vitb32            | tables 18, 19           | 63.3      | -                             |
+| wit_vitb16            | tables 18, 19           | 68.3      | -                             |
+| wit_vitl14            | tables 18, 19           | 75.5      | 256 V100, 12 days             |
+| laion_vitb32_openclip | open_clip PRETRAINED.md | 63.0      | 128 A100, 36 hours            |
+| emoji_cpu             | none: for 2 cores       | -         | 2 CPU cores, minutes          |
+| emoji_cpu_lit         | none: for 2 cores       | -         | 2 CPU cores, minutes          |
+| cifar10_cpu           | none: for 2 cores       | -         | 2 CPU cores, minutes          |
 """
 
 from ml_collections import ConfigDict

@@ -101,7 +101,8 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
             return towers.Towers(images, functools.partial(own.text, truncate=True))
 
         kinds = {kind: of(own) for kind, own in encoders().items()}
-        return {"input": towers.word_centroids(train, test), **kinds} if captions[0] and pixels <= MOST_PIXELS else kinds
+        counted = captions[0] and pixels <= MOST_PIXELS
+        return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
     pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
     captions = [getattr(source, "captions", None) is not None for source in (train, test)]

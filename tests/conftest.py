@@ -113,7 +113,7 @@ def tiny_batch():
 
 @pytest.fixture
 def own_data():
-    """`own_data(config)`: the examples that a method is trained on, of the kind of data that it takes, and its facts."""
+    """`own_data(config)`: the examples a method is trained on, of the kind of data that it takes, and its facts."""
     from ssl_jax import methods
     from ssl_jax.data import sources
     from ssl_jax.run import facts

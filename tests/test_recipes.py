@@ -30,7 +30,8 @@ def test_every_recipe_builds_at_full_size(method, recipe):
         batch["size"] = np.full((rows, 2), 400, np.int32)
     known = {}
     if "text" in config.model:
-        batch["tokens"], known = np.zeros((rows, config.model.text.length), np.int32), {"tokenizer": np.zeros(1, np.uint8)}
+        batch["tokens"] = np.zeros((rows, config.model.text.length), np.int32)
+        known = {"tokenizer": np.frombuffer(b"{}", np.uint8)}
     run = experiment.build(config, batch, examples=8_000, facts=known)
     features = jax.eval_shape(run.method.encode, run.abstract.params, run.abstract.method, {"image": batch["image"]})
     assert features.shape[0] == rows and features.dtype == np.float32

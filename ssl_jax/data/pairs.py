@@ -59,7 +59,7 @@ def load(rest: str, split: str) -> PairsSource:
     folder = Path(rest).expanduser() / split
     path = folder / "captions.json"
     if not rest or not path.is_file():
-        raise ValueError(f"pairs:{rest} has no split {split!r}; expected pairs:DIR with a file DIR/{split}/captions.json")
+        raise ValueError(f"pairs:{rest} has no split {split!r}; expected pairs:DIR with DIR/{split}/captions.json")
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -190,8 +190,12 @@ class Subset:
     name = property(lambda self: f"{len(self)} rows of {self.source.name}")
     num_classes = property(lambda self: self.source.num_classes)
     labels = property(lambda self: None if self.source.labels is None else self.source.labels[self.ids])
-    captions = property(lambda self: None if (held := getattr(self.source, "captions", None)) is None else held[self.ids])
     classes = property(lambda self: getattr(self.source, "classes", None))
+
+    @property
+    def captions(self) -> np.ndarray | None:
+        held = getattr(self.source, "captions", None)
+        return None if held is None else held[self.ids]
 
     def __len__(self) -> int:
         return len(self.ids)

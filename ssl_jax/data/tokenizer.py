@@ -62,8 +62,8 @@ class Tokenizer:
         ids = ([] if start is None else [start]) + ids
         if len(ids) >= self.length and not truncate:
             raise ValueError(
-                f"The text {text[:40]!r}... has {len(ids) + 1} tokens; expected at most {self.length}, the positions of "
-                "the text tower; shorten it"
+                f"The text {text[:40]!r}... has {len(ids) + 1} tokens; expected at most {self.length}, the positions "
+                "of the text tower; shorten it"
             )
         ids = ids[: self.length - 1]
         return np.array(ids + [end] * (self.length - len(ids)), np.int32)

@@ -87,9 +87,9 @@ class Method:
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
-      tokenize: `(text, truncate) -> dict of arrays`, or None: what `encode` takes, without its batch axis, in place of an
-        image, of methods with a text tower; its layer "projection" is then a space of unit vectors that images and texts
-        share. A text that is too long is cut or, without `truncate`, refused.
+      tokenize: `(text, truncate) -> dict of arrays`, or None: what `encode` takes, without its batch axis, in place of
+        an image, of methods with a text tower; its layer "projection" is then a space of unit vectors that images and
+        texts share. A text that is too long is cut or, without `truncate`, refused.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """

@@ -3,7 +3,8 @@
 Two towers as in CLIP, but the loss is a logistic regression of all B x B pairs, divided by B (eq. 1): no softmax, so no
 pair depends on another. The scale begins at 10 and a learned bias at -10, since nearly all pairs are negatives (section
 3.2). The image tower pools by attention and has no projection; the text tower is not causal, reads its feature at the
-last place and has a bias in its projection. Official code: google-research/big_vision, trainers/proj/image_text/siglip.py.
+last place and has a bias in its projection. Official code: google-research/big_vision,
+trainers/proj/image_text/siglip.py.
 """
 
 import math
@@ -30,8 +31,8 @@ def build(config, facts) -> Method:
     method, width = config.method, networks.make_networks(config)()["encoder"].feature_dim
     if not method.image_projection and width != method.dimension:
         raise ValueError(
-            f"config.method.dimension is {method.dimension}, and the image tower has {width} features and no projection; "
-            f"set it to {width}, or image_projection=True"
+            f"config.method.dimension is {method.dimension}, and the image tower has {width} features and no "
+            f"projection; set it to {width}, or image_projection=True"
         )
     parts = towers.image_text(config, facts, image_projection=method.image_projection, text_bias=True)
 

@@ -144,7 +144,8 @@ class ViT(nn.Module):
             x = jnp.where(masked[..., None], self.param("mask_token", init.token, (1, 1, self.width), wide), x)
         if self.class_token:
             # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
-            token = self.param("class_token", init.token or nn.initializers.normal(self.width**-0.5), (1, 1, self.width), wide)
+            draw = init.token or nn.initializers.normal(self.width**-0.5)
+            token = self.param("class_token", draw, (1, 1, self.width), wide)
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
         x = (x + self._positions(h, w, wide)).astype(self.dtype)
         norm = partial(nn.LayerNorm, self.epsilon, param_dtype=wide, use_fast_variance=False)

@@ -20,8 +20,8 @@ def run(context) -> list[dict]:
     names, labels = context.classes, np.asarray(context.test.labels)
     if len(names) != context.num_classes:
         raise ValueError(
-            f"zero_shot knows {len(names)} names of {context.num_classes} classes; set config.eval.classes to a name for "
-            "every label, in their order"
+            f"zero_shot knows {len(names)} names of {context.num_classes} classes; set config.eval.classes to a name "
+            "for every label, in their order"
         )
     rows = [context.row("zero_shot", "chance", 1 / len(names), len(labels))]
     for kind, towers in context.towers().items():

@@ -1,7 +1,7 @@
 """What methods of two towers share: images and their captions, each encoded by a network of its own, into one space.
 
-`image_text(config, facts)` gives all fields of `Method` but the loss; a method's file takes over `facts`, the vocabulary,
-and `read`, the captions.
+`image_text(config, facts)` gives all fields of `Method` but the loss; a method's file takes over `facts`, the
+vocabulary, and `read`, the captions.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax import models
-from ssl_jax.data.tokenizer import Tokenizer, read, train
+from ssl_jax.data import tokenizer as bpe
+from ssl_jax.data.tokenizer import Tokenizer
 from ssl_jax.methods.parts import image, networks, patches
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 
@@ -33,7 +34,7 @@ def facts(source, config) -> dict[str, np.ndarray]:
             "pairs:DIR, or npz:DIR with an array `text`"
         )
     held = config.method.tokenizer
-    vocabulary = read(held) if held else train((one for one in np.ravel(captions) if one), text.vocabulary)
+    vocabulary = bpe.read(held) if held else bpe.train((one for one in np.ravel(captions) if one), text.vocabulary)
     size = Tokenizer(vocabulary, text.length).size
     if size > text.vocabulary:
         raise ValueError(
