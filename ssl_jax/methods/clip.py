@@ -2,8 +2,8 @@
 
 An image tower and a causal text transformer, whose feature is that of the end of the text, are projected into one
 space; the loss is the mean of the two cross entropies among all pairs of the GLOBAL batch (figure 3). The logits are
-cosines times a learned scale, which begins at 1 / 0.07, is learned as its logarithm, and is kept at 100 at most (section
-2.5). The paper evaluates image features before the projection by linear probes, and both towers by zero-shot
+cosines times a learned scale, which begins at 1 / 0.07, is learned as its logarithm, and is kept at 100 at most
+(section 2.5). The paper evaluates image features before the projection by linear probes, and both towers by zero-shot
 classification with prompts. Official code: openai/CLIP, clip/model.py; its training as in mlfoundations/open_clip.
 """
 
