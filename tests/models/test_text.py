@@ -43,7 +43,8 @@ def test_initial_values_of_clip():
     expected = {
         0.02: params["embedding"], 0.01: params["position_embedding"],
         width**-0.5: block["attention"]["qkv"]["kernel"],
-        (6 * width) ** -0.5: block["attention"]["out"]["kernel"], (2 * width) ** -0.5: block["mlp"]["dense_1"]["kernel"],
+        (6 * width) ** -0.5: block["attention"]["out"]["kernel"],
+        (2 * width) ** -0.5: block["mlp"]["dense_1"]["kernel"],
     }  # fmt: skip
     for deviation, values in expected.items():
         assert np.std(values) == pytest.approx(deviation, rel=0.1)
