@@ -6,6 +6,7 @@ Paper: Radford et al. 2021, arXiv 2103.00020, tables 18 to 20; official code: op
 it leaves out (the crop, the clamp after the update) is that of mlfoundations/open_clip. Published numbers are zero-shot
 top-1 on ImageNet of the authors' weights, as measured by open_clip (docs/openclip_results.csv); the data, 400 million
 pairs, were not published: `data.source` names what you have. `_openclip`: a run of open_clip's own on public data.
+`eval.classes` are the names of the labels, which the ImageNet of `tfds:` does not know.
 `lit` keeps the image tower as it was (Zhai et al. 2022, arXiv 2111.07991): start it with `train.init_from`.
 
 | recipe                | paper, section          | published | hardware of the published run |
@@ -26,6 +27,10 @@ from ssl_jax import defaults
 PAPER = "Radford et al. 2021, arXiv 2103.00020"
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PAIRS = 400_000_000
+PROMPTS = (  # the seven that the authors' notebook on prompts chooses among its eighty
+    "itap of a {}.", "a bad photo of the {}.", "a origami {}.", "a photo of the large {}.", "a {} in a video game.",
+    "art of the {}.", "a photo of the small {}.",
+)  # fmt: skip
 
 
 def wit(size: str = "base", patch_size: int = 32, learning_rate: float = 5e-4, dimension: int = 512) -> ConfigDict:
@@ -46,7 +51,7 @@ def wit(size: str = "base", patch_size: int = 32, learning_rate: float = 5e-4, d
         groups=GROUPS,
     )  # fmt: skip
     defaults.intervals(config, PAIRS, evaluate=32, checkpoint=1)
-    config.eval.update(source="tfds:imagenet2012", crop=1.0, protocols=("zero_shot",))
+    config.eval.update(source="tfds:imagenet2012", crop=1.0, protocols=("zero_shot",), prompts=PROMPTS)
     return config
 
 

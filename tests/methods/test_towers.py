@@ -92,6 +92,13 @@ def test_one_of_several_captions_is_drawn_anew_in_every_epoch(tiny):
     drawn = {batches[epoch]["tokens"][0].tobytes() for epoch in range(12)}
     assert len(drawn) == 2 and all((batches[k]["tokens"][1] == batches[0]["tokens"][2]).all() for k in range(3))
     assert methods.read(source, config, known, train=False) is source
+    # Labelled images to classify need no captions; but where some have one, all must.
+    digits = methods.read(sources.load("digits", "test"), config, known, train=True)
+    assert len(set(pipeline.Batches(digits, batch_size=4, seed=0)[0]["tokens"][0].tolist())) == 2  # start and end
+    bare = sources.from_arrays({"image": image, "text": np.array(["a", "", "c", "d"])})
+    bare = methods.read(bare, config, known, train=True)
+    with pytest.raises(ValueError, match="An image of arrays has no caption"):
+        pipeline.Batches(bare, batch_size=4, seed=0, shuffle=False)[0]
 
 
 @METHODS

@@ -54,7 +54,7 @@ def _tokenizer(config, known) -> Tokenizer:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Captioned:
-    """A source whose examples have one of their captions, drawn, as `tokens` int32 [T]."""
+    """A source whose examples have one of their captions, drawn, as `tokens` int32 [T]; an empty one where none has."""
 
     source: Any
     tokenizer: Tokenizer
@@ -73,7 +73,7 @@ class Captioned:
         return self.source.rows(ids)
 
     def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        texts = [text for text in np.ravel(example.get("text", "")) if text]
+        texts = [text for text in np.ravel(example["text"]) if text] if "text" in example else [""]
         if not texts:
             raise ValueError(f"An image of {self.name} has no caption; expected `text` for every one; take it out")
         kept = {name: value for name, value in example.items() if name != "text"}
@@ -89,33 +89,31 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
     make, one_view = networks.make_networks(config), image.one_view(config)
     text_tower = models.build(config.model.text, norm=None, dtype=compute_dtype(config))
     prepare, to_pixels = image.image_inputs(config), image.to_pixels(config)
-    tokenizer = _tokenizer(config, known)
-    towers = {"encoder": "image_projection", "text": "text_projection"}
+    tokenizer, dimension, wide = _tokenizer(config, known), config.method.dimension, wide_dtype(config)
+    widths = {"text": text_tower.feature_dim} | ({"encoder": make()["encoder"].feature_dim} if image_projection else {})
+    projections = {"encoder": "image_projection", "text": "text_projection"}
 
     def project(features, params):
         features = features.astype(compute_dtype(config))
-        out = (features @ params["kernel"].astype(features.dtype)).astype(wide_dtype(config))
+        out = (features @ params["kernel"].astype(features.dtype)).astype(wide)
         return out + params["bias"][None] if "bias" in params else out
 
     def views(key, example):
         return one_view(key, example) | {"tokens": example["tokens"]}
 
     def init(key, batch):
-        keys = dict(zip((*towers, *towers.values()), jax.random.split(key, 4), strict=True))
-        params, stats = networks.init({"encoder": make()["encoder"]}, keys["encoder"], batch["view_0"])
-        params["text"] = text_tower.init(keys["text"], batch["tokens"])["params"]
-        for tower, bias in {"encoder": False, "text": text_bias}.items():
-            if tower == "text" or image_projection:
-                width = {"encoder": make()["encoder"], "text": text_tower}[tower].feature_dim
-                draw = nn.initializers.normal(width**-0.5)
-                kernel = draw(keys[towers[tower]], (width, config.method.dimension), wide_dtype(config))
-                params[towers[tower]] = {"kernel": kernel} | (
-                    {"bias": jnp.zeros(config.method.dimension, kernel.dtype)} if bias else {}
-                )
+        image_key, text_key, *keys = jax.random.split(key, 4)
+        params, stats = networks.init(make(), image_key, batch["view_0"])
+        params["text"] = text_tower.init(text_key, batch["tokens"])["params"]
+        for own_key, (tower, width) in zip(keys, widths.items(), strict=False):
+            kernel = nn.initializers.normal(width**-0.5)(own_key, (width, dimension), wide)
+            params[projections[tower]] = {"kernel": kernel}
+        if text_bias:
+            params["text_projection"]["bias"] = jnp.zeros(dimension, wide)
         return params, {"batch_stats": stats}
 
     def projected(tower, features, params):
-        return project(features, params[towers[tower]]) if towers[tower] in params else features
+        return project(features, params[projections[tower]]) if tower in widths else features
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
         images, stats = batch["view_0"], state["batch_stats"]
@@ -145,7 +143,7 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
         cosines = unit(outputs["z_b"]) @ unit(outputs["z_a"]).T
         shown = cosines[:MATRIX, :MATRIX]
-        grey = jnp.uint8(255 * (shown - shown.min()) / jnp.maximum(shown.max() - shown.min(), 1e-6))
+        grey = jnp.uint8(255 * (shown - shown.min()) / jnp.maximum(shown.max() - shown.min(), 1e-6) + 0.5)
         matrix = jnp.repeat(jnp.repeat(grey, 8, axis=0), 8, axis=1)
         found = jnp.argsort(-cosines[:SHEET], axis=1)[:, :BEST]
         images = to_pixels(batch["view_0"])
