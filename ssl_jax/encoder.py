@@ -26,25 +26,62 @@ class Encoder:
       parallel: the devices that `rows` spreads its batches over.
       params: the method's parameters, replicated.
       state: the method's state, replicated.
+      joint: as `encode`, into the space that images and texts share; None without a text tower.
+      tokenize: `Method.tokenize`, which makes inputs of a text.
     """
 
     encode: Callable
     parallel: parallel.Parallel
     params: dict
     state: dict
+    joint: Callable | None = None
+    tokenize: Callable | None = None
 
     def __call__(self, inputs) -> np.ndarray:
         """Features float32 `[B, F]` of any number of examples; preprocessing is included.
 
         Args:
-          inputs: images uint8 `[B, H, W, C]`, or a dict of what the source of the run gives, arrays `[B, ...]`.
-
-        Of other data a dict of what its batches hold: sound is `{"audio": float32 [B, N]}`, at the sample rate of the
-        run, and with zeros behind shorter clips also `"length"` int32 `[B]`.
+          inputs: images uint8 `[B, H, W, C]`, or a dict of what the source of the run gives, arrays `[B, ...]`: sound
+            is `{"audio": float32 [B, N]}`, at the sample rate of the run, and with zeros behind shorter clips also
+            `"length"` int32 `[B]`.
 
         Raises:
           ValueError: images of a wrong rank or dtype, arrays of unequal lengths.
         """
+        return self._apply(self.encode, inputs)
+
+    def image(self, images) -> np.ndarray:
+        """Images uint8 `[B, H, W, C]` in the space that they share with texts: unit rows, float32 `[B, D]`.
+
+        Raises:
+          ValueError: the method has no text tower; images of a wrong rank or dtype.
+        """
+        return self._apply(self.towers.joint, {"image": images})
+
+    def text(self, texts, truncate: bool = False) -> np.ndarray:
+        """Texts in the space that they share with images: unit rows, float32 `[B, D]`; products are cosines.
+
+        Args:
+          texts: a sequence of B strings.
+          truncate: whether texts that are too long are cut, as in training.
+
+        Raises:
+          ValueError: the method has no text tower; one string in place of several; a text that is too long.
+        """
+        if isinstance(texts, str) or not len(texts):
+            raise ValueError(f"{texts!r} was given; expected several texts, such as ['a dog', 'a cat']")
+        rows = [self.towers.tokenize(text, truncate) for text in texts]
+        inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        return self._apply(self.joint, inputs)
+
+    @property
+    def towers(self) -> "Encoder":
+        """Itself, where images and texts share a space."""
+        if self.joint is None:
+            raise ValueError("The method of this encoder has no text tower; call it as encoder(images)")
+        return self
+
+    def _apply(self, encode: Callable, inputs) -> np.ndarray:
         inputs = inputs if isinstance(inputs, Mapping) else {"image": inputs}
         inputs = {name: np.asarray(rows) for name, rows in inputs.items()}
         images, lengths = inputs.get("image"), {name: len(rows) if rows.ndim else 0 for name, rows in inputs.items()}
@@ -61,18 +98,20 @@ class Encoder:
         parts = []
         for start in range(0, count, size):
             ids = np.minimum(np.arange(start, start + size), count - 1)  # the last batch is filled up
-            parts.append(self.encode(self.params, self.state, {name: rows[ids] for name, rows in inputs.items()}))
+            parts.append(encode(self.params, self.state, {name: rows[ids] for name, rows in inputs.items()}))
         return np.concatenate([np.asarray(part, np.float32) for part in parts])[:count]
 
-    def rows(self, source, watch: Callable = iter, keep: tuple = KEPT) -> dict[str, np.ndarray]:
+    def rows(self, source, watch: Callable = iter, keep: tuple = KEPT, joint: bool = False) -> dict[str, np.ndarray]:
         """`features` float32 `[N, F]` of every row of a source, in its order, and what it has of the keys `keep`.
 
-        Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches.
+        Every process reads its part of each batch and gets all features. `watch` wraps the iterator of batches; with
+        `joint`, images stand in the space that they share with texts.
         """
+        apply = self.towers.joint if joint else self.encode
 
         def encode(batch):
             inputs = {name: rows for name, rows in batch.items() if name not in keep}
-            return self.encode(self.params, self.state, self.parallel.shard(inputs))
+            return apply(self.params, self.state, self.parallel.shard(inputs))
 
         devices = self.parallel.size
         batches = pipeline.sequential(
@@ -90,11 +129,16 @@ class Encoder:
 
 def make_encoder(method: methods.Method, where: parallel.Parallel, params, state, layer: str | None = None) -> Encoder:
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
-    def encode(params, state, inputs):
-        share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
-        return pooled(method.encode(params, state, inputs, layer=layer), share)
 
-    return Encoder(jax.jit(encode, out_shardings=where.replicated), where, params, state)
+    def encode(layer):
+        def run(params, state, inputs):
+            share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
+            return pooled(method.encode(params, state, inputs, layer=layer), share)
+
+        return jax.jit(run, out_shardings=where.replicated)
+
+    joint = encode("projection") if method.tokenize else None
+    return Encoder(encode(layer), where, params, state, joint, method.tokenize)
 
 
 def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:

@@ -17,7 +17,7 @@ from absl import flags
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import KEPT, Encoder, load_encoder
-from ssl_jax.evaluation import features, held_out, inputs, protocols
+from ssl_jax.evaluation import features, held_out, inputs, protocols, towers
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
@@ -50,7 +50,7 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
 
     params, state = jax.jit(method.init)(key, {name: rows[:2] for name, rows in viewed(0).items()})
     made = {"random": state}
-    if state.get("batch_stats"):
+    if jax.tree.leaves(state.get("batch_stats", {})):
         batches = map(viewed, range(CALIBRATION_STEPS))
         made = {"random_initial": state}
         made["random"] = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
@@ -97,14 +97,29 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         listed, vectors = method.words(encoders()[kind].params)
         return listed, np.asarray(vectors, np.float32)
 
+    @functools.cache
+    def two_towers():
+        def of(own):
+            images = functools.cache(lambda: own.rows(test, watch, joint=True)["features"])
+            return towers.Towers(images, functools.partial(own.text, truncate=True))
+
+        kinds = {kind: of(own) for kind, own in encoders().items()}
+        counted = captions[0] and naive is not None
+        return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
+
+    captions = [getattr(source, "captions", None) is not None for source in (train, test)]
     labelled = train.num_classes is not None and test.num_classes is not None
     has = (frozenset(KEPT) & train[0].keys() & test[0].keys()) - (set() if labelled else {"label"})
     has |= {"words"} if method.words else set()
+    has |= {"text"} if captions[1] else set()
+    has |= {"text tower"} if encoder.joint is not None else set()
     has |= {name for name in ("analogies", "similarities") if config.eval[name]}
     return protocols.Context(
         has=frozenset(has), features=found, held_out=measure, words=words if method.words else None,
-        files={"analogies": config.eval.analogies, "similarities": config.eval.similarities},
-        num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer, seed=config.seed,
+        files={"analogies": config.eval.analogies, "similarities": config.eval.similarities}, towers=two_towers,
+        test=test, num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer,
+        classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
+        seed=config.seed,
     )  # fmt: skip
 
 
@@ -124,21 +139,21 @@ def evaluate(
     encoder = load_encoder(directory, layer, checkpoint)
     context = context_of(directory, config, encoder, loaded, watch, layer)
     names = protocols.possible(names, context.has)
+    of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
+    names = tuple(name for name in names if name not in of_texts)
+    rows = protocols.evaluate(context, of_texts)  # all processes encode together, here and in the next lines
     if any("label" in protocols.load(name).NEEDS for name in names):
-        context.features()  # encoded by all processes together
+        context.features()
     if "pretext" in names:
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
         for kind in ("random", "encoder"):
             context.held_out(kind)
-    rows = protocols.evaluate(context, names) if is_first() else []
+    rows = rows + protocols.evaluate(context, names) if is_first() else []
     if rows:
         path = directory / "evaluation.json"
         old = workdir.read_json(path) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
-        said = (protocols.table(rows, context.input_title), protocols.gains(rows), protocols.held_out_lines(rows))
-        print(*(text for text in said if "\n" in text or text.startswith(("against", "held"))), sep="\n")
-        if said := protocols.word_lines(rows):
-            print(said)
+        print(protocols.told(rows, context.input_title))
     wait_for_first("evaluated")
     return rows
 

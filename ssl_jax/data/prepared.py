@@ -29,6 +29,10 @@ class TfdsSource:
     def num_classes(self) -> int | None:
         return self.builder.info.features["label"].num_classes if "label" in self._keys else None
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return tuple(self.builder.info.features["label"].names) if "label" in self._keys else None
+
     @cached_property
     def labels(self) -> np.ndarray | None:
         import tensorflow_datasets as tfds

@@ -10,9 +10,10 @@
     synthetic_text[:COUNT]          sentences of four topics
     wav:DIR                         DIR/<split>/<class>/*.wav, sound of any length and rate, see audio.py
     synthetic_sound[:COUNT]         tones and sweeps of several speakers
+    pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
-An image is uint8 [H, W, C] under `image`, a document a string under `text`; a class is an int32
-scalar under `label`, which every source may lack.
+An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`; documents and captions are strings
+under `text`, captions one or [C]; every source may lack them.
 """
 
 import difflib
@@ -24,7 +25,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ssl_jax.data import audio, prepared, synthetic, text
+from ssl_jax.data import audio, pairs, prepared, synthetic, text
 
 
 class Source(Protocol):
@@ -56,6 +57,8 @@ class Source(Protocol):
     # A source may also have `prepare(example, rng) -> example`, the host's part of making an example: tokens, windows,
     # the choice of a caption. Strings reach it and stop there. `rng` is a NumPy generator of (seed, row, epoch). With
     # `whole(example) -> example` evaluation gets examples in another form: all of a clip, where training gets windows.
+    # A source with captions has `captions`, strings [N] or [N, C], "" where a row has fewer than others; read without
+    # decoding images. `classes`, the names of its labels, where it knows them.
 
 
 def load(data, split: str, *, canvas: int | None = None, spec: str | None = None) -> Source:
@@ -112,6 +115,10 @@ class ArraySource:
     def labels(self) -> np.ndarray | None:
         return self.arrays.get("label")
 
+    @property
+    def captions(self) -> np.ndarray | None:
+        return self.arrays.get("text")
+
     @cached_property
     def num_classes(self) -> int | None:
         return None if self.labels is None else int(self.labels.max()) + 1
@@ -164,6 +171,8 @@ class Canvas:
     name = property(lambda self: self.source.name)
     num_classes = property(lambda self: self.source.num_classes)
     labels = property(lambda self: self.source.labels)
+    captions = property(lambda self: getattr(self.source, "captions", None))
+    classes = property(lambda self: getattr(self.source, "classes", None))
 
     def __len__(self) -> int:
         return len(self.source)
@@ -192,6 +201,12 @@ class Subset:
     name = property(lambda self: f"{len(self)} rows of {self.source.name}")
     num_classes = property(lambda self: self.source.num_classes)
     labels = property(lambda self: None if self.source.labels is None else self.source.labels[self.ids])
+    classes = property(lambda self: getattr(self.source, "classes", None))
+
+    @property
+    def captions(self) -> np.ndarray | None:
+        held = getattr(self.source, "captions", None)
+        return None if held is None else held[self.ids]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -291,4 +306,5 @@ _LOADERS = {
     "synthetic_text": (text.synthetic, "synthetic_text[:COUNT]"),
     "wav": (audio.load_wav, "wav:DIR"),
     "synthetic_sound": (audio.load_synthetic, "synthetic_sound[:COUNT]"),
+    "pairs": (pairs.load, "pairs:DIR"),
 }

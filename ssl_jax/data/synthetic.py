@@ -50,6 +50,7 @@ class SyntheticSource:
     split: str
 
     num_classes = len(SHAPES)
+    classes = tuple(SHAPES)
 
     @property
     def name(self) -> str:
@@ -58,6 +59,10 @@ class SyntheticSource:
     @property
     def labels(self) -> np.ndarray:
         return np.arange(self.count, dtype=np.int32) % len(SHAPES)
+
+    @property
+    def captions(self) -> np.ndarray:
+        return self.rows(np.arange(self.count))["text"]
 
     def __len__(self) -> int:
         return self.count

@@ -78,6 +78,8 @@ def experiment(method: str, **options) -> ConfigDict:
     config.eval.protocols = ("knn", "linear")
     config.eval.analogies = ""  # of words: a file of questions, `a b c d` a line
     config.eval.similarities = ""  # of words: a file of pairs and their similarity, tabs between
+    config.eval.classes = ()  # names of the labels, for `zero_shot`; (): those that the data know
+    config.eval.prompts = ("a photo of a {}.",)  # for `zero_shot`: the mean of these, with a name in place of {}
     return config.lock()
 
 
@@ -100,6 +102,13 @@ def vit(size: str, *, patch_size: int, **parts) -> ConfigDict:
         "norm_momentum": 0.9, "norm_groups": 1,
     }  # fmt: skip
     return _locked(keys | parts)
+
+
+def text(vocabulary: int, *, length: int = 77, width: int = 512, depth: int = 12, heads: int = 8, **keys) -> ConfigDict:
+    """`config.model.text`: the text tower of CLIP, or with `keys` otherwise."""
+    own = {"name": "text", "vocabulary": vocabulary, "length": length, "width": width, "depth": depth, "heads": heads}
+    own |= {"causal": True, "pool": "end", "activation": "quick_gelu", "init": "clip", "epsilon": 1e-5, "remat": False}
+    return _locked(own | keys)
 
 
 def mlp(hidden_dims: tuple, output_dim: int, *, norm: str = "none", init: str = "torch", **keys) -> ConfigDict:

@@ -51,6 +51,7 @@ PARALLEL = {
 EVAL = {
     "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
     "analogies": TEXT, "similarities": TEXT,
+    "classes": several(NAME), "prompts": several(NAME, at_least=1),
 }  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),

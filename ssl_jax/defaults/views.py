@@ -22,11 +22,16 @@ _MOCO_V2 = _NORMALISED | {
 _PLAIN = {"jitter_probability": 0.0, "greyscale_probability": 0.0, "blur_probability": 0.0}
 _TWO_KINDS = {"blur_probability": 1.0, "second": {"blur_probability": 0.1, "solarise_probability": 0.2}}
 _BYOL_JITTER = {"jitter": (0.4, 0.4, 0.2, 0.1)}
+_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 VIEWS = {  # the published augmentations; what the second view has otherwise, and the small crops, in keys of their own
     "simclr": {"brightness_mode": "additive", "semantics": "tensorflow"},
     "moco_v1": _MOCO_V2
     | {"jitter": (0.4, 0.4, 0.4, 0.4), "jitter_probability": 1.0, "greyscale_first": True, "blur_probability": 0.0},
     "mae": _NORMALISED | {"crop_scale": (0.2, 1.0)} | _PLAIN,  # and SimMIM, whose crops begin at 0.67
+    # open_clip's crop, and no flip; the paper crops a random square of the resized image.
+    "clip": _PLAIN | {"crop_scale": (0.9, 1.0), "flip_probability": 0.0, "mean": _CLIP_MEAN, "std": _CLIP_STD},
+    "siglip": _PLAIN
+    | {"crop": False, "flip_probability": 0.0, "method": "bilinear", "mean": (0.5,) * 3, "std": (0.5,) * 3},
     "moco_v2": _MOCO_V2,  # and SimSiam
     "moco_v3": _MOCO_V2 | _BYOL_JITTER | _TWO_KINDS,
     "byol": _NORMALISED

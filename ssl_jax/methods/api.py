@@ -88,6 +88,9 @@ class Method:
         with sparse gradients, see `train/tables.py`. `embed` and `objective` then get the taken rows `[b, n, D]` in
         their place, and the tables are trained by SGD, without the optimizer.
       words: `params -> (words, vectors float32 [V, D])`, or None: the vectors of a vocabulary, for what compares words.
+      tokenize: `(text, truncate) -> dict of arrays`, or None: what `encode` takes, without its batch axis, in place of
+        an image, of methods with a text tower; its layer "projection" is then a space of unit vectors that images and
+        texts share. A text that is too long is cut or, without `truncate`, refused.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
@@ -107,6 +110,7 @@ class Method:
     baselines: Callable | None = None
     table_rows: Callable | None = None
     words: Callable | None = None
+    tokenize: Callable | None = None
     separable: bool = False
 
 

@@ -13,6 +13,14 @@ from ssl_jax.models.dropout import Dropout, DropPath
 exact_gelu = partial(nn.gelu, approximate=False)  # x P(N(0, 1) <= x)
 
 
+def quick_gelu(x):
+    """`x sigmoid(1.702 x)`, the activation of CLIP's published weights (Hendrycks and Gimpel, arXiv 1606.08415)."""
+    return x * nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {"gelu": exact_gelu, "gelu_tanh": partial(nn.gelu, approximate=True), "quick_gelu": quick_gelu}
+
+
 def run_blocks(
     x, *, depth: int, keys=None, train: bool = False, mask=None, drop_path: float = 0.0, remat: bool = False, **options
 ) -> Iterator[tuple[str, jax.Array]]:

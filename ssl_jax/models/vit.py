@@ -1,5 +1,6 @@
 """Vision transformers with learned or fixed positions."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -7,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.models.attention_pool import AttentionPool
 from ssl_jax.models.initializers import choose
 from ssl_jax.models.positions import SINCOS, interpolate
-from ssl_jax.models.transformer import Dense, run_blocks
+from ssl_jax.models.transformer import ACTIVATIONS, Dense, run_blocks
 
 SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["small"] | {"heads": 12})
     "nano": dict(width=32, depth=2, heads=2),  # this and the next: for CPUs and tests
@@ -20,8 +22,6 @@ SIZES = {  # the small and the base of MoCo v3 both have 12 heads: ViT(**SIZES["
     "large": dict(width=1024, depth=24, heads=16),
     "huge": dict(width=1280, depth=32, heads=16),
 }
-EPSILON = 1e-6  # of every LayerNorm
-
 xavier_uniform = nn.initializers.xavier_uniform()
 
 
@@ -29,7 +29,7 @@ class ViT(nn.Module):
     """Vision transformer: a linear embedding of patches, positions, pre-norm blocks, a final LayerNorm, pooling.
 
     `ViT(**SIZES["base"], patch_size=16)` is ViT-B/16. In the official MoCo v3 code (`vits.py`) ViT-S has 12 heads, not
-    the usual 6. Weights start as in MoCo v3, MAE or DINO. The first two draw kernels from U(-a, a) with
+    the usual 6. Weights start as in MoCo v3, MAE, DINO, CLIP or SigLIP. The first two draw kernels from U(-a, a) with
     a = sqrt(6 / (in + out)), the patch projection's as well; they differ in the rest:
 
         "moco_v3": queries, keys and values count as three kernels [D, D]; class token N(0, 1e-6^2); biases 0.
@@ -37,6 +37,10 @@ class ViT(nn.Module):
             U(-a, a) with a = 1 / sqrt(in), which the official code leaves at the default of torch.
         "dino": kernels and class token N(0, 0.02^2), biases 0, but for the patch projection: both from U(-a, a) with
             a = 1 / sqrt(in).
+        "clip": queries, keys and values as in MAE; other kernels as the patch projection's of DINO; class token and
+            positions N(0, 1 / width); biases 0 (the official code leaves those of the MLPs at the default of torch).
+        "siglip": kernels as in MoCo v3, the patch projection's N(0, 1 / in), cut at two deviations; positions
+            N(0, 1 / width); biases 0 (N(0, 1e-6^2) in the MLPs of the official code).
 
     Args:
         patch_size: side of a patch, p.
@@ -47,8 +51,13 @@ class ViT(nn.Module):
         positions: "learned", N(0, 0.02^2) at first, those of the images that parameters are made with and interpolated
             for others (`positions.interpolate`); or fixed: "sincos_moco_v3" or "sincos_mae", 0 for the class token.
         class_token: whether a learned token stands before the patches.
-        pool: "class" (the class token) or "mean" (over the patches), both after the final norm.
-        init_scheme: "moco_v3", "mae" or "dino", as above.
+        pool: "class" (the class token), "mean" (over the patches) or "map" (`AttentionPool` of all tokens, SigLIP), all
+            after the final norm.
+        init_scheme: "moco_v3", "mae", "dino", "clip" or "siglip", as above.
+        activation: of the MLPs: "gelu", "gelu_tanh" (its approximation) or "quick_gelu" (CLIP).
+        pre_norm: whether a LayerNorm stands before the first block (CLIP).
+        patch_bias: whether the patch projection has a bias.
+        epsilon: of every LayerNorm.
         drop_path: rate of `DropPath` in the last block, growing linearly from 0 in the first one.
         attention: implementation of `jax.nn.dot_product_attention`: None, "xla" or "cudnn".
         remat: whether the backward pass computes each block again, instead of keeping its activations.
@@ -96,6 +105,10 @@ class ViT(nn.Module):
     attention: str | None = None
     remat: bool = False
     dtype: Any = jnp.float32
+    activation: str = "gelu"
+    pre_norm: bool = False
+    patch_bias: bool = True
+    epsilon: float = 1e-6
 
     @property
     def feature_dim(self) -> int:
@@ -125,7 +138,7 @@ class ViT(nn.Module):
         if visible is not None:  # before the projection: pixels need no gradient, which would be a slow scatter
             x = jnp.take_along_axis(x, visible[..., None], axis=1)
         x = Dense(
-            self.width, dtype=self.dtype, param_dtype=wide, name="patch_projection",
+            self.width, dtype=self.dtype, param_dtype=wide, name="patch_projection", use_bias=self.patch_bias,
             kernel_init=init.patch_kernel or torch_default, bias_init=init.patch_bias or torch_default,
         )(x)  # fmt: skip
 
@@ -134,7 +147,8 @@ class ViT(nn.Module):
             x = jnp.where(masked[..., None], self.param("mask_token", init.token, (1, 1, self.width), wide), x)
         if self.class_token:
             # Three axes as in the official code, where weight decay spares what has one axis, and not this token.
-            token = self.param("class_token", init.token, (1, 1, self.width), wide)
+            draw = init.token or nn.initializers.normal(self.width**-0.5)
+            token = self.param("class_token", draw, (1, 1, self.width), wide)
             x = jnp.concatenate([jnp.broadcast_to(token, (b, 1, self.width)), x], axis=1)
         positions = self._positions(h, w, wide)
         if visible is not None:
@@ -142,19 +156,28 @@ class ViT(nn.Module):
             of_visible = positions[0, int(self.class_token) :][visible]
             positions = jnp.concatenate([jnp.broadcast_to(first, (b, *first.shape[1:])), of_visible], axis=1)
         x = (x + positions).astype(self.dtype)
+        norm = partial(nn.LayerNorm, self.epsilon, param_dtype=wide, use_fast_variance=False)
+        if self.pre_norm:
+            x = norm(dtype=self.dtype, name="pre_norm")(x)
 
         blocks = run_blocks(
             x, depth=self.depth, keys=keys, train=train, drop_path=self.drop_path, remat=self.remat, heads=self.heads,
-            hidden=int(self.width * self.mlp_ratio), implementation=self.attention, epsilon=EPSILON,
-            qkv_init=init.qkv, kernel_init=init.kernel, dtype=self.dtype,
+            hidden=int(self.width * self.mlp_ratio), implementation=self.attention, epsilon=self.epsilon,
+            activation=ACTIVATIONS[self.activation], qkv_init=init.qkv, kernel_init=init.kernel, dtype=self.dtype,
         )  # fmt: skip
         for name, x in blocks:
             if layer == name:
                 return x[:, int(self.class_token) :].reshape(b, h, w, self.width)
 
-        norm = nn.LayerNorm(EPSILON, dtype=wide, param_dtype=wide, use_fast_variance=False, name="norm")
+        norm = norm(dtype=wide, name="norm")
         if layer == "tokens":
             return norm(x)
+        if self.pool == "map":
+            pool = AttentionPool(
+                self.heads, hidden=int(self.width * self.mlp_ratio), epsilon=self.epsilon,
+                activation=ACTIVATIONS[self.activation], kernel_init=init.kernel, dtype=self.dtype, name="pool",
+            )  # fmt: skip
+            return pool(norm(x).astype(self.dtype)).astype(wide)
         if self.pool == "class":
             return norm(x[:, 0])
         return jnp.mean(norm(x[:, int(self.class_token) :]), axis=1)
@@ -165,7 +188,9 @@ class ViT(nn.Module):
             table = SINCOS[self.positions](h, w, self.width)
             return jnp.asarray(np.pad(table, ((int(self.class_token), 0), (0, 0))), dtype)[None]
         # The official truncated normal cuts at -2 and 2, a hundred standard deviations away: it cuts nothing.
-        name, made = "position_embedding", nn.initializers.normal(0.02)
+        name, made = "position_embedding", nn.initializers.normal(
+            self.width**-0.5 if self.init_scheme in ("clip", "siglip") else 0.02
+        )
         first = int(self.class_token)
         if not self.has_variable("params", name):
             return self.param(name, made, (1, first + h * w, self.width), dtype)
@@ -174,8 +199,8 @@ class ViT(nn.Module):
 
     def _check(self, images, layer, visible):
         options = {
-            "positions": ("learned", *SINCOS), "pool": ("class", "mean"), "init_scheme": tuple(INITS),
-            "attention": (None, "xla", "cudnn"),
+            "positions": ("learned", *SINCOS), "pool": ("class", "mean", "map"), "init_scheme": tuple(INITS),
+            "attention": (None, "xla", "cudnn"), "activation": tuple(ACTIVATIONS),
         }  # fmt: skip
         for name, known in options.items():
             if (value := getattr(self, name)) not in known:
@@ -217,33 +242,39 @@ def _symmetric(limit):
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -limit, limit)
 
 
-def _three_kernels(key, shape, dtype):
+def three_kernels(key, shape, dtype):
     """`xavier_uniform` of queries, keys and values one by one, [D, 3 D] as [D, 3, D]."""
     init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=0, out_axis=2, batch_axis=1)
     return init(key, (shape[0], 3, shape[1] // 3), dtype).reshape(shape)
 
 
 class Init(NamedTuple):
-    """Initializers of a vision transformer; None for the patch projection's is `_symmetric` with a = 1 / sqrt(in)."""
+    """Initializers of a vision transformer.
+
+    None for the patch projection's is `_symmetric` with a = 1 / sqrt(in), for the token's N(0, 1 / width).
+    """
 
     qkv: nn.initializers.Initializer
     kernel: nn.initializers.Initializer
-    token: nn.initializers.Initializer
+    token: nn.initializers.Initializer | None
     patch_kernel: nn.initializers.Initializer | None
     patch_bias: nn.initializers.Initializer | None
 
 
 zeros, normal = nn.initializers.zeros, nn.initializers.normal(0.02)
 INITS = {
-    "moco_v3": Init(_three_kernels, xavier_uniform, nn.initializers.normal(1e-6), xavier_uniform, zeros),
+    "moco_v3": Init(three_kernels, xavier_uniform, nn.initializers.normal(1e-6), xavier_uniform, zeros),
     "mae": Init(xavier_uniform, xavier_uniform, normal, xavier_uniform, None),
     "dino": Init(normal, normal, normal, None, None),
+    "clip": Init(xavier_uniform, nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), None, None, None),
+    "siglip": Init(three_kernels, xavier_uniform, None, nn.initializers.lecun_normal(), zeros),
 }
 
 
 KEYS = (
     "size", "heads", "patch_size", "positions", "class_token", "pool", "init", "drop_path", "attention", "remat",
 )  # fmt: skip
+OPTIONAL = ("activation", "pre_norm", "patch_bias", "epsilon")
 
 
 def build(model, *, norm, dtype) -> ViT:
@@ -256,6 +287,7 @@ def build(model, *, norm, dtype) -> ViT:
         )
     size = choose(SIZES, model.size, "config.model.size")
     size = size | ({"heads": model.heads} if model.heads else {})
+    size |= {name: model[name] for name in OPTIONAL if name in model}
     return ViT(
         **size, patch_size=model.patch_size, positions=model.positions, class_token=model.class_token, pool=model.pool,
         init_scheme=model.init, drop_path=model.drop_path, attention=model.attention, remat=model.remat, dtype=dtype,

@@ -81,5 +81,7 @@ def test_networks_have_the_published_numbers_of_parameters(method, recipe, publi
     config.parallel.devices = 1
     config.train.batch_size, config.train.steps, config.train.epochs = 16, 100_000, 0
     batch = {"image": np.zeros((16, 256, 256, 3), np.uint8), "index": np.arange(16, dtype=np.int32)}
+    if "text" in config.model:
+        batch["tokens"] = np.zeros((16, config.model.text.length), np.int32)
     params = experiment.build(config, batch, examples=16_000, facts=facts).abstract.params
     assert {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in params.items()} == published

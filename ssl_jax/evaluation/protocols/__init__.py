@@ -1,7 +1,7 @@
 """Protocols by file name, the rows of `evaluation.json` that they give, and the table that is printed.
 
-`evaluation/protocols/<name>.py` has a `TITLE`, says what it `NEEDS` (batch keys of the data), and offers
-`run(context) -> rows`.
+`evaluation/protocols/<name>.py` has a `TITLE`, says what it `NEEDS` (batch keys of the data, or a "text tower" of the
+method), and offers `run(context) -> rows`.
 """
 
 import dataclasses
@@ -9,8 +9,10 @@ import difflib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 KINDS = {
+    "chance": "chance",
     "input": "input pixels",
     "random_initial": "random, initial",
     "random": "random encoder",
@@ -25,13 +27,16 @@ class Context:
     """What a protocol may use.
 
     Attributes:
-      has: batch keys that the training and the test split both have, such as "label".
+      has: batch keys that the training and the test split both have, such as "label"; "text tower", if the method has.
       features: kind of `KINDS` -> (train, test), each `features` float32 `[N, F]` and the keys that are kept, such as
         `label` int32 `[N]`; what is tuned is tuned on rows held out of train.
       held_out: kind -> (metrics of the method on the test split, accuracy of each class by its label, what trivial
         predictions reach, examples seen).
       words: kind -> (words, vectors float32 `[V, D]`), for methods that have a vocabulary.
       files: what is asked of words: the paths of `analogies` and `similarities`, "" for none.
+      towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
+      test: the test split.
+      classes, prompts: names of the labels, and texts with {} in place of a name.
       num_classes: the number of labels, None without.
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
@@ -44,6 +49,10 @@ class Context:
     held_out: Callable | None = None
     words: Callable | None = None
     files: dict = dataclasses.field(default_factory=dict)
+    towers: Callable[[], dict] = dict
+    test: Any = None
+    classes: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
     num_classes: int | None = None
     split: str
     layer: str | None = None
@@ -53,7 +62,8 @@ class Context:
     def row(self, protocol: str, kind: str, value: float, n: int, **changes) -> dict:
         """A row of `evaluation.json`."""
         common = {"protocol": protocol, "features": kind, "metric": "top1", "value": value, "std": None, "n": n}
-        common |= {"split": self.split, "layer": None if kind == "input" else self.layer, "labels_per_class": None}
+        layer = None if kind in ("chance", "input") else self.layer
+        common |= {"split": self.split, "layer": layer, "labels_per_class": None}
         return common | changes
 
     def probe(self, protocol: str, score: Callable) -> list[dict]:
@@ -115,6 +125,13 @@ def merge(old: list, new: list) -> list:
     return [row for row in old if identity(row) not in again] + new
 
 
+def told(rows: list, naive: str = KINDS["input"]) -> str:
+    """All that is printed of an evaluation: the table of probes, and lines of what is no probe."""
+    probes = table(rows, naive) if any(_of(rows, name) for name in PROBES) else ""
+    parts = (probes, gains(rows), tower_lines(rows), held_out_lines(rows), word_lines(rows))
+    return "\n".join(part for part in parts if part)
+
+
 def table(rows: list, naive: str = KINDS["input"]) -> str:
     """The probes as a small table in percent, a line for each kind of features, a column for each protocol.
 
@@ -144,6 +161,18 @@ def gains(rows: list) -> str:
         if random and "encoder" in value:
             said.append(f"{load(name).TITLE} {100 * (value['encoder'] - max(random)):+.1f}")
     return f"against the better random encoder: {', '.join(said)}" if said else ""
+
+
+def tower_lines(rows: list) -> str:
+    """Retrieval and zero-shot classification in percent, a line for each metric, beside chance and baselines."""
+    lines = []
+    for protocol in ("zero_shot", "retrieval"):
+        held = _of(rows, protocol)
+        for metric in dict.fromkeys(row["metric"] for row in held):
+            value = {row["features"]: row["value"] for row in held if row["metric"] == metric}
+            cells = [f"{KINDS[kind]} {100 * value[kind]:.1f}" for kind in (*KINDS,) if kind in value]
+            lines.append(f"{load(protocol).TITLE:<10} {metric:<27}" + "   ".join(cells))
+    return "\n".join(lines)
 
 
 def held_out_lines(rows: list) -> str:

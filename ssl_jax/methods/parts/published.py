@@ -1,0 +1,146 @@
+"""Parameters of CLIP and SigLIP from published checkpoints, and back, by a table of names.
+
+Names are those of the files on the Hugging Face hub, `model.safetensors` of `openai/clip-vit-base-patch32`,
+`google/siglip-base-patch16-224` and the like; a tensor is a NumPy array. `read(tensors, "clip")` gives what
+`configs/clip.py:wit_vitb32` trains.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+NORMS = {"scale": "weight", "bias": "bias"}
+PROBED = ("query", "key_value")  # of SigLIP's pooling, where torch has the queries' third and the rest in one tensor
+
+
+def read(tensors: dict[str, np.ndarray], method: str) -> dict:
+    """The parameters of `method`, "clip" or "siglip", as nested dicts.
+
+    Raises:
+      ValueError: a tensor is missing, or there are others than the table names.
+    """
+    params, used, tensors = {}, set(), _cut(tensors)
+    for path, names, (there, _) in table(method, depth(tensors, "vision"), depth(tensors, "text")):
+        missing = [name for name in names if name not in tensors]
+        if missing:
+            raise ValueError(f"The checkpoint has no tensor {missing[0]!r}; expected one of {method} by transformers")
+        *folders, last = path.split("/")
+        place = params
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = there([np.asarray(tensors[name]) for name in names])
+        used |= set(names)
+    others = sorted(name for name in set(tensors) - used if not name.endswith("position_ids"))
+    if others:
+        raise ValueError(f"The checkpoint has a tensor {others[0]!r} that {method} has no place for")
+    return params
+
+
+def write(params: dict, method: str) -> dict[str, np.ndarray]:
+    """The inverse of `read`."""
+    depths = (sum(name.startswith("block_") for name in params[tower]) for tower in ("encoder", "text"))
+    tensors = {}
+    for path, names, (_, back) in table(method, *depths):
+        place = params
+        for name in path.split("/"):
+            place = place[name]
+        tensors |= dict(zip(names, back(np.asarray(place), len(names)), strict=True))
+    return _joined(tensors)
+
+
+def _cut(tensors):
+    """The tensors with `in_proj_*` cut into those of `PROBED`."""
+    cut = {name: x for name, x in tensors.items() if "in_proj" not in name}
+    for name in tensors.keys() - cut.keys():
+        x = np.asarray(tensors[name])
+        cut |= {f"{name} {part}": rows for part, rows in zip(PROBED, np.split(x, [len(x) // 3]), strict=True)}
+    return cut
+
+
+def _joined(tensors):
+    """The inverse of `_cut`."""
+    whole = {name: x for name, x in tensors.items() if "in_proj" not in name}
+    for name in {name.split()[0] for name in tensors.keys() - whole.keys()}:
+        whole[name] = np.concatenate([tensors[f"{name} {part}"] for part in PROBED])
+    return whole
+
+
+def depth(tensors, tower: str) -> int:
+    """The number of blocks of a tower."""
+    prefix = f"{tower}_model.encoder.layers."
+    return 1 + max((int(name.split(".")[3]) for name in tensors if name.startswith(prefix)), default=-1)
+
+
+def table(method: str, vision_depth: int, text_depth: int) -> Iterator[tuple]:
+    """`(path of a parameter, names of its tensors, (there, back))` for every parameter."""
+    of_clip, image, text = method == "clip", "vision_model", "text_model"
+    yield "encoder/patch_projection/kernel", [f"{image}.embeddings.patch_embedding.weight"], PATCHES
+    yield "encoder/position_embedding", [f"{image}.embeddings.position_embedding.weight"], POSITIONS
+    if of_clip:
+        yield "encoder/class_token", [f"{image}.embeddings.class_embedding"], TOKEN
+        yield from _norm("encoder/pre_norm", f"{image}.pre_layrnorm")
+        yield "image_projection/kernel", ["visual_projection.weight"], MATRIX
+        yield "text_projection/kernel", ["text_projection.weight"], MATRIX
+    else:
+        yield "encoder/patch_projection/bias", [f"{image}.embeddings.patch_embedding.bias"], SAME
+        yield "logit_bias", ["logit_bias"], VECTOR
+        yield from _dense("text_projection", f"{text}.head")
+        head = f"{image}.head"
+        yield "encoder/pool/probe", [f"{head}.probe"], SAME
+        for name in PROBED:
+            yield f"encoder/pool/{name}/kernel", [f"{head}.attention.in_proj_weight {name}"], MATRIX
+            yield f"encoder/pool/{name}/bias", [f"{head}.attention.in_proj_bias {name}"], SAME
+        yield from _dense("encoder/pool/out", f"{head}.attention.out_proj")
+        yield from _norm("encoder/pool/norm", f"{head}.layernorm")
+        yield from _mlp("encoder/pool/mlp", f"{head}.mlp")
+    yield "logit_scale", ["logit_scale"], SCALAR if of_clip else VECTOR
+    yield "text/embedding", [f"{text}.embeddings.token_embedding.weight"], SAME
+    yield "text/position_embedding", [f"{text}.embeddings.position_embedding.weight"], POSITIONS
+    yield from _norm("text/norm", f"{text}.final_layer_norm")
+    yield from _norm("encoder/norm", f"{image}.post_layernorm")
+    for ours, theirs, blocks in (("encoder", image, vision_depth), ("text", text, text_depth)):
+        for i in range(blocks):
+            yield from _block(f"{ours}/block_{i + 1}", f"{theirs}.encoder.layers.{i}")
+
+
+def _block(ours, theirs):
+    yield from _norm(f"{ours}/norm_1", f"{theirs}.layer_norm1")
+    yield from _norm(f"{ours}/norm_2", f"{theirs}.layer_norm2")
+    attention = f"{theirs}.self_attn"
+    parts = [f"{attention}.{name}_proj" for name in "qkv"]
+    yield f"{ours}/attention/qkv/kernel", [f"{name}.weight" for name in parts], MATRIX
+    yield f"{ours}/attention/qkv/bias", [f"{name}.bias" for name in parts], SAME
+    yield from _dense(f"{ours}/attention/out", f"{attention}.out_proj")
+    yield from _mlp(f"{ours}/mlp", f"{theirs}.mlp")
+
+
+def _mlp(ours, theirs):
+    yield from _dense(f"{ours}/dense_1", f"{theirs}.fc1")
+    yield from _dense(f"{ours}/dense_2", f"{theirs}.fc2")
+
+
+def _dense(ours, theirs):
+    yield f"{ours}/kernel", [f"{theirs}.weight"], MATRIX
+    yield f"{ours}/bias", [f"{theirs}.bias"], SAME
+
+
+def _norm(ours, theirs):
+    for name, other in NORMS.items():
+        yield f"{ours}/{name}", [f"{theirs}.{other}"], SAME
+
+
+def _pixels(kernel, count):
+    """`[p p 3, D]` as a convolution of torch, `[D, 3, p, p]`."""
+    side = math.isqrt(len(kernel) // 3)
+    return [kernel.reshape(side, side, 3, -1).transpose(3, 2, 0, 1)]
+
+
+# (several tensors -> parameter, parameter and number of tensors -> tensors)
+SAME = np.concatenate, lambda x, count: np.split(x, count)
+MATRIX = lambda xs: np.concatenate(xs).T, lambda x, count: np.split(x.T, count)  # [out, in] in torch
+SCALAR = lambda xs: xs[0].reshape(()), lambda x, count: [x]
+VECTOR = lambda xs: xs[0].reshape(()), lambda x, count: [x.reshape(1)]
+POSITIONS = lambda xs: xs[0][None], lambda x, count: [x[0]]
+TOKEN = lambda xs: xs[0].reshape(1, 1, -1), lambda x, count: [x.reshape(-1)]
+PATCHES = lambda xs: xs[0].transpose(2, 3, 1, 0).reshape(-1, xs[0].shape[0]), _pixels

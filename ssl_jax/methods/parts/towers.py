@@ -1,0 +1,170 @@
+"""What methods of two towers share: images and their captions, each encoded by a network of its own, into one space.
+
+`image_text(config, facts)` gives all fields of `Method` but the loss; a method's file takes over `facts`, the
+vocabulary, and `read`, the captions.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssl_jax import models
+from ssl_jax.data import tokenizer as bpe
+from ssl_jax.data.tokenizer import Tokenizer
+from ssl_jax.methods.parts import image, networks, patches
+from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
+
+MATRIX, SHEET, BEST = 32, 8, 5  # of the report: examples of the matrix, texts of the sheet, images found for each
+
+
+def facts(source, config) -> dict[str, np.ndarray]:
+    """The vocabulary, `tokenizer` uint8 [bytes] of JSON: that of `config.method.tokenizer`, else trained on captions.
+
+    Raises:
+      ValueError: the data have no captions; the vocabulary is larger than the table of the text tower.
+    """
+    captions, text = getattr(source, "captions", None), config.model.text
+    if captions is None:
+        raise ValueError(
+            f"{source.name} has no captions; {config.method.name} needs pairs of an image and its `text`, such as "
+            "pairs:DIR, or npz:DIR with an array `text`"
+        )
+    held = config.method.tokenizer
+    vocabulary = bpe.read(held) if held else bpe.train((one for one in np.ravel(captions) if one), text.vocabulary)
+    size = Tokenizer(vocabulary, text.length).size
+    if size > text.vocabulary:
+        raise ValueError(
+            f"The vocabulary has {size} tokens, and config.model.text.vocabulary is {text.vocabulary}; raise it"
+        )
+    return {"tokenizer": np.frombuffer(vocabulary.encode(), np.uint8)}
+
+
+def read(source, config, known: dict, train: bool):
+    """Training rows have `tokens` in place of strings; what is encoded are the images."""
+    return Captioned(source, _tokenizer(config, known)) if train else source
+
+
+def _tokenizer(config, known) -> Tokenizer:
+    return Tokenizer(np.asarray(known["tokenizer"], np.uint8).tobytes().decode(), config.model.text.length)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Captioned:
+    """A source whose examples have one of their captions, drawn, as `tokens` int32 [T]; an empty one where none has."""
+
+    source: Any
+    tokenizer: Tokenizer
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return self.source[i]
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return self.source.rows(ids)
+
+    def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        texts = [text for text in np.ravel(example["text"]) if text] if "text" in example else [""]
+        if not texts:
+            raise ValueError(f"An image of {self.name} has no caption; expected `text` for every one; take it out")
+        kept = {name: value for name, value in example.items() if name != "text"}
+        return kept | {"tokens": self.tokenizer(texts[rng.integers(len(texts))], truncate=True)}
+
+
+def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) -> dict:
+    """All fields of `Method` but `objective` and what goes with it, as a dict.
+
+    Parameters are those of "encoder" and "text", and of the projections into the space of `config.method.dimension`
+    axes: linear, that of images where `image_projection`, that of texts with a bias where `text_bias`.
+    """
+    make, one_view = networks.make_networks(config), image.one_view(config)
+    text_tower = models.build(config.model.text, norm=None, dtype=compute_dtype(config))
+    prepare, to_pixels = image.image_inputs(config), image.to_pixels(config)
+    tokenizer, dimension, wide = _tokenizer(config, known), config.method.dimension, wide_dtype(config)
+    widths = {"text": text_tower.feature_dim} | ({"encoder": make()["encoder"].feature_dim} if image_projection else {})
+    projections = {"encoder": "image_projection", "text": "text_projection"}
+
+    def project(features, params):
+        features = features.astype(compute_dtype(config))
+        out = (features @ params["kernel"].astype(features.dtype)).astype(wide)
+        return out + params["bias"][None] if "bias" in params else out
+
+    def views(key, example):
+        return one_view(key, example) | {"tokens": example["tokens"]}
+
+    def init(key, batch):
+        image_key, text_key, *keys = jax.random.split(key, 4)
+        params, stats = networks.init(make(), image_key, batch["view_0"])
+        params["text"] = text_tower.init(text_key, batch["tokens"])["params"]
+        for own_key, (tower, width) in zip(keys, widths.items(), strict=False):
+            kernel = nn.initializers.normal(width**-0.5)(own_key, (width, dimension), wide)
+            params[projections[tower]] = {"kernel": kernel}
+        if text_bias:
+            params["text_projection"]["bias"] = jnp.zeros(dimension, wide)
+        return params, {"batch_stats": stats}
+
+    def projected(tower, features, params):
+        return project(features, params[projections[tower]]) if tower in widths else features
+
+    def embed(params, state, batch, key, progress, axis_name, train=True):
+        images, stats = batch["view_0"], state["batch_stats"]
+        keys = networks.example_keys(key, batch["index"], 0)
+        features, new = networks.run(
+            make(axis_name, len(images))["encoder"], params["encoder"], stats.get("encoder", {}), images,
+            train=train, keys=keys,
+        )  # fmt: skip
+        texts, _ = networks.run(text_tower, params["text"], {}, batch["tokens"], train=train)
+        outputs = {"z_a": projected("encoder", features, params), "z_b": projected("text", texts, params)}
+        return outputs | {"features": features}, {**state, "batch_stats": {**stats, "encoder": new}}
+
+    def encode(params, state, inputs, layer=None, keys=None):
+        """Features of images, or of texts where there are no images; "projection" is their place in the joint space."""
+        tower = "encoder" if "image" in inputs else "text"
+        given = prepare(inputs) if tower == "encoder" else inputs["tokens"]
+        network = make(None, len(given))["encoder"] if tower == "encoder" else text_tower
+        inner = None if layer == "projection" else layer
+        stats = state.get("batch_stats", {}).get(tower, {})
+        found, _ = networks.run(
+            network, params[tower], stats, given, train=keys is not None, keys=keys, layer=inner
+        )  # fmt: skip
+        return unit(projected(tower, found, params)) if layer == "projection" else found
+
+    def pictures(params, state, batch, key):
+        """The cosines of every text (a row) and every image; and for some texts, its image and the five found first."""
+        outputs, _ = embed(params, state, batch, key, None, None, train=False)
+        cosines = unit(outputs["z_b"]) @ unit(outputs["z_a"]).T
+        shown = cosines[:MATRIX, :MATRIX]
+        grey = jnp.uint8(255 * (shown - shown.min()) / jnp.maximum(shown.max() - shown.min(), 1e-6) + 0.5)
+        matrix = jnp.repeat(jnp.repeat(grey, 8, axis=0), 8, axis=1)
+        found = jnp.argsort(-cosines[:SHEET], axis=1)[:, :BEST]
+        images = to_pixels(batch["view_0"])
+        columns = [images[: len(found)], *(images[found[:, place]] for place in range(found.shape[1]))]
+        return {"cosines": jnp.stack([matrix] * 3, axis=-1), "retrieval": patches.sheet(*columns)}
+
+    def groups(params):
+        """Gains, biases and the class token, which is a vector in the published code, go without weight decay."""
+
+        def name(path, leaf):
+            locked = config.method.locked and path[0].key == "encoder"
+            return "locked" if locked else "vectors" if leaf.ndim <= 1 or path[-1].key == "class_token" else "default"
+
+        return jax.tree_util.tree_map_with_path(name, params)
+
+    return {
+        "init": init, "views": views, "embed": embed, "encode": encode, "pictures": pictures, "groups": groups,
+        "tokenize": lambda text, truncate: {"tokens": tokenizer(text, truncate=truncate)},
+    }  # fmt: skip
+
+
+def unit(z):
+    """Rows of unit length."""
+    return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1, keepdims=True), 1e-24))
