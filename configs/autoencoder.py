@@ -61,8 +61,9 @@ def digits(kind: str = "vae") -> ConfigDict:
 
 
 def tiny() -> ConfigDict:
-    """The smallest run: a VAE."""
+    """The smallest run: a VAE whose divergence counts enough to move all parameters in a few steps."""
     config = digits()
+    config.method.beta = 100.0
     config.model.update(channels=(8, 8), bottleneck=8)
     config.model.posterior.output_dim = 8
     config.model.decoder.channels = (8,)

@@ -1,9 +1,8 @@
 """The noise of denoising autoencoders, and that which makes grey levels a density."""
 
-import jax
 import jax.numpy as jnp
 
-from ssl_jax.augment.image import check_choice, uniform
+from ssl_jax.augment.image import check_choice, normal, uniform
 
 LEVELS = 256
 KINDS = ("masking", "gaussian", "salt_and_pepper")
@@ -27,6 +26,7 @@ def corrupt(key, image, *, kind: str = "gaussian", level: float = 0.3):
     Raises:
         ValueError: an unknown kind.
 
+    >>> import jax
     >>> noisy = corrupt(jax.random.key(0), jnp.full((8, 8, 1), 0.5), kind="masking", level=0.5)
     >>> sorted(set(noisy.ravel().tolist()))
     [0.0, 0.5]
@@ -35,7 +35,7 @@ def corrupt(key, image, *, kind: str = "gaussian", level: float = 0.3):
     """
     check_choice("kind of noise", kind, KINDS)
     if kind == "gaussian":
-        return image + (level * jax.random.normal(key, image.shape, jnp.float32)).astype(image.dtype)
+        return image + level * normal(key, image.shape, image.dtype)
     draw = uniform(key, image.shape)
     replaced = jnp.where((draw < level / 2) & (kind == "salt_and_pepper"), 1, 0).astype(image.dtype)
     return jnp.where(draw < level, replaced, image)
@@ -50,6 +50,7 @@ def dequantise(key, image):
         key: PRNG key.
         image: `[H, W, C]`, floating point, in [0, 1].
 
+    >>> import jax
     >>> float(dequantise(jax.random.key(0), jnp.ones((1, 1, 1)))[0, 0, 0]) > 255 / 256
     True
 

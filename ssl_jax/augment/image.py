@@ -1,5 +1,7 @@
 """What an image is to every transformation: floating point `[H, W, C]` in [0, 1], one at a time; the caller vmaps."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -59,6 +61,19 @@ def accumulation_dtype(image):
 def uniform(key, shape=(), minimum=0.0, maximum=1.0):
     """Uniform draws in float32 whatever the default precision, so that float64 runs draw the same augmentations."""
     return jax.random.uniform(key, shape, jnp.float32, minimum, maximum)
+
+
+def normal(key, shape=(), dtype=jnp.float32):
+    """Standard normal draws in a dtype, all that depends on rounding in that dtype.
+
+    From `uniform`, through the inverse of the normal distribution: where that is evaluated in float32, its last bit
+    differs between batches of different sizes, and so between numbers of devices.
+
+    >>> bool(abs(normal(jax.random.key(0), (1000,)).std() - 1) < 0.1)
+    True
+    """
+    draws = uniform(key, shape).astype(dtype)
+    return math.sqrt(2) * jax.lax.erf_inv(2 * draws - 1 + 2.0**-24)  # never -1 nor 1
 
 
 def random_apply(key, p, transform, image):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ssl_jax import losses
 from ssl_jax.augment.corruption import LEVELS, corrupt, dequantise
+from ssl_jax.augment.image import normal
 from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import image, networks, patches, quality
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
@@ -80,8 +81,8 @@ def build(config) -> Method:
         outputs = {"target": batch["view_0"], "features": code}
         if variational:
             mu, log_variance = jnp.split(run("posterior", code), 2, axis=-1)
-            draw = jax.vmap(lambda key: jax.random.normal(key, mu.shape[1:], jnp.float32))(keys[1])
-            code = mu + jnp.exp(log_variance / 2) * draw.astype(mu.dtype)
+            draw = jax.vmap(lambda key: normal(key, mu.shape[1:], mu.dtype))(keys[1])
+            code = mu + jnp.exp(log_variance / 2) * draw
             outputs |= {"mu": mu, "log_variance": log_variance, "features": mu}
         return outputs | {"prediction": run("decoder", code)}, {**state, "batch_stats": stats}
 
