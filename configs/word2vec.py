@@ -7,7 +7,8 @@ Papers: Mikolov et al. 2013, arXiv 1301.3781 and 1310.4546. Official code: tmiko
 1e-5. Published numbers are the share of word analogies that are solved, in percent: `analogy`, all sections together.
 Data are text files with one sentence or document a line, such as `text:DIR`; `split="spaces"` leaves words as they
 are, as the code does, `split="words"` takes runs of letters in lower case. The published runs update after every pair;
-here the pairs of a batch of `batch_size` rows of `method.length` words are added up.
+here the pairs of a batch of `batch_size` rows of `method.length` words are added up. `python -m ssl_jax.phrases` makes
+phrases; `eval.analogies` and `eval.similarities` are the files of questions, such as questions-words.txt.
 
 | recipe            | paper, section                  | published | hardware of the published run |
 |-------------------|---------------------------------|-----------|-------------------------------|

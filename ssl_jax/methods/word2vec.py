@@ -130,8 +130,8 @@ def build(config, facts) -> Method:
             path = tiles(params["nodes"].reshape(len(tokens), length, -1, dim), tile)  # [b, t, s, p, d]
             code = jnp.asarray(codes)[tokens]  # -1 beyond the end of a path
             if skip_gram:
-                outputs["nodes"] = product("btspd,btcd->btscp", path, telling)
-                code, pairs = code[..., None, :], pairs[..., None]
+                outputs["nodes"] = product("btspd,btcd->btspc", path, telling)
+                code, pairs = code[..., None], pairs[..., None, :]
             else:
                 outputs["nodes"] = product("btspd,btsd->btsp", path, telling)
             outputs["codes"] = jnp.broadcast_to(jnp.where(pairs, code, -1), outputs["nodes"].shape)

@@ -70,7 +70,7 @@ def test_cosine_is_the_momentum_of_byol_and_moco_v3():
 
 def test_linear_decay_rises_and_falls_in_equal_steps():
     ours = values(schedules.linear_decay(0.05, 100, end=5e-6), [0, 25, 50, 100, 120])
-    np.testing.assert_allclose(ours, [0.05, 0.03750125, 0.0250025, 5e-6, 5e-6], rtol=1e-4)
+    np.testing.assert_allclose(ours, [0.05, 0.03750125, 0.0250025, 5e-6, 5e-6], rtol=1e-3)
     ours = values(schedules.linear_decay(1.0, 8, 4), range(9))
     np.testing.assert_allclose(ours, [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0], atol=1e-7)
     with pytest.raises(ValueError, match="must be shorter than the run"):
