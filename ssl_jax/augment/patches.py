@@ -146,7 +146,7 @@ def centred(patch):
 def unit_contrast(patch, epsilon: float = 1e-12):
     """The patch divided by its root mean square over all channels, times 50; `[p, p, C]`.
 
-    >>> unit_contrast(jnp.array([[[-3.0], [3.0]]]))[0, :, 0].tolist()
+    >>> unit_contrast(jnp.array([[[-3.0], [3.0]]]))[0, :, 0].round().tolist()
     [-50.0, 50.0]
 
     Source: `prep_image` of cdoersch/deepcontext, train.py: "so that gradients are a less useful cue".
