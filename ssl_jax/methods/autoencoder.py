@@ -3,9 +3,9 @@
 The generative baselines of learned features. A denoising one is given an image with noise and asked for the image
 without; the loss is the squared error. A variational one encodes an image as a Gaussian, decodes a draw of it, and
 maximises the evidence lower bound, `E log p(x | z) - beta KL(q(z | x), N(0, 1))`: beta is 1, or more for the beta-VAE
-(Higgins et al. 2017). p(x | z) is a Gaussian whose deviation is learned, one a channel (Rybkin et al. 2020, arXiv
-2006.13202). Its images are dequantised (uniform noise of one grey level is added), so that the bound is one on the
-log-likelihood of the discrete image: `bits_per_dim`. Energy-based models and flows are out of scope.
+(Higgins et al. 2017). p(x | z) is a Gaussian whose deviations are learned, one a value of the image (Rybkin et al. 2020,
+arXiv 2006.13202, have one for all). Its images are dequantised, so that the bound is one on the log-likelihood of the
+discrete image: `bits_per_dim`. Energy-based models and flows are out of scope.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment.corruption import LEVELS, corrupt, dequantise
 from ssl_jax.augment.image import normal
-from ssl_jax.methods.api import Method
+from ssl_jax.methods.api import Method, matrices_and_vectors
 from ssl_jax.methods.parts import image, networks, patches, quality
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 from ssl_jax.models.encoder_decoder import CodeDecoder, check_side
@@ -66,7 +66,7 @@ def build(config) -> Method:
             x = jnp.split(x, 2, axis=-1)[0] if name == "posterior" else x
         params = {name: found["params"] for name, found in variables.items()}
         if variational:
-            params["likelihood"] = {"log_scale": jnp.zeros(channels, wide_dtype(config))}
+            params["likelihood"] = {"log_scale": jnp.zeros((size, size, channels), wide_dtype(config))}
         return params, {"batch_stats": {name: found.get("batch_stats", {}) for name, found in variables.items()}}
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
@@ -110,6 +110,9 @@ def build(config) -> Method:
         found, _ = networks.run(posterior, params["posterior"], stats, code, train=keys is not None)
         return jnp.split(found, 2, axis=-1)[0]
 
+    def groups(params):  # the deviations must move far, at a rate of their own
+        return matrices_and_vectors(params) | ({"likelihood": {"log_scale": "likelihood"}} if variational else {})
+
     def baselines(batch, outputs):
         """The noisy image as it is; or the Gaussian that gives each value of an image a mean and variance of its own.
 
@@ -144,6 +147,6 @@ def build(config) -> Method:
         }
 
     return Method(
-        init=init, views=views, embed=embed, objective=objective, encode=encode, baselines=baselines,
-        pictures=pictures, separable=True,
+        init=init, views=views, embed=embed, objective=objective, encode=encode, groups=groups,
+        baselines=baselines, pictures=pictures, separable=True,
     )  # fmt: skip
