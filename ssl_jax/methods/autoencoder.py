@@ -3,9 +3,9 @@
 The generative baselines of learned features. A denoising one is given an image with noise and asked for the image
 without; the loss is the squared error. A variational one encodes an image as a Gaussian, decodes a draw of it, and
 maximises the evidence lower bound, `E log p(x | z) - beta KL(q(z | x), N(0, 1))`: beta is 1, or more for the beta-VAE
-(Higgins et al. 2017). p(x | z) is a Gaussian whose deviations are learned, one a value of the image (Rybkin et al. 2020,
-arXiv 2006.13202, have one for all). Its images are dequantised, so that the bound is one on the log-likelihood of the
-discrete image: `bits_per_dim`. Energy-based models and flows are out of scope.
+(Higgins et al. 2017). p(x | z) is a Gaussian with a learned deviation for each value of the image (one for all: Rybkin
+et al. 2020, arXiv 2006.13202). Images are dequantised, so that the bound is one on the log-likelihood of their grey
+levels, `bits_per_dim`. Energy-based models and flows are out of scope.
 """
 
 import math
@@ -42,11 +42,11 @@ def build(config) -> Method:
     channels, dtype, variational = mean.size, compute_dtype(config), method.kind == "vae"
     one_view, to_pixels = image.one_view(config), image.to_pixels(config)
     doublings, values = tuple(config.model.decoder.channels), size * size * channels
-    bits = float(np.sum(np.log(LEVELS * std)) * size * size / (values * math.log(2)))  # of a normalised value, less
+    bits = float(np.mean(np.log2(LEVELS * std)))  # a value that is normalised has so many less
 
     def decode(norm):
-        final = {"final": lambda x: x, "activate": not variational}
-        return CodeDecoder(doublings, size, channels, norm=norm, dtype=dtype, **final)
+        options = {"final": lambda x: x, "activate": not variational, "norm": norm, "dtype": dtype}
+        return CodeDecoder(doublings, size, channels, **options)
 
     make = networks.make_networks(config, *(["posterior"] if variational else []), decoder=decode)
 
@@ -89,9 +89,8 @@ def build(config) -> Method:
     def objective(params, outputs, state, progress, axis_name):
         prediction, target = outputs["prediction"], outputs["target"]
         everywhere = jnp.ones(target.shape[:3], bool)
-        metrics = {
-            "psnr": quality.psnr((prediction - target) * jnp.asarray(std, target.dtype)[None], everywhere).mean()
-        }
+        errors = (prediction - target) * jnp.asarray(std, target.dtype)[None]
+        metrics = {"psnr": quality.psnr(errors, everywhere).mean()}
         if not variational:
             return losses.weighted_reconstruction(prediction, target, everywhere, axis_name=axis_name), state, metrics
         nll = losses.gaussian_nll(prediction, target, params["likelihood"]["log_scale"], axis_name=axis_name)
