@@ -45,8 +45,7 @@ def build(config) -> Method:
     bits = float(np.mean(np.log2(LEVELS * std)))  # a value that is normalised has so many less
 
     def decode(norm):
-        options = {"final": lambda x: x, "activate": not variational, "norm": norm, "dtype": dtype}
-        return CodeDecoder(doublings, size, channels, **options)
+        return CodeDecoder(doublings, size, channels, lambda x: x, not variational, norm, dtype)
 
     make = networks.make_networks(config, *(["posterior"] if variational else []), decoder=decode)
 
@@ -128,7 +127,7 @@ def build(config) -> Method:
         """Image (with noise) and reconstruction; for the VAE samples of the prior, and a way from image to image."""
         batch = {name: rows[:LARGEST_PICTURE] for name, rows in batch.items()}
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
-        images, count = batch["view_0"], len(batch["index"])
+        images = batch["view_0"]
         if not variational:
             return {"denoising": patches.sheet(*map(to_pixels, (batch["noisy"], outputs["prediction"], images)))}
 
@@ -136,13 +135,13 @@ def build(config) -> Method:
             stats = state["batch_stats"].get("decoder", {})
             return to_pixels(networks.run(make()["decoder"], params["decoder"], stats, codes, train=False)[0])
 
-        mu, steps = outputs["mu"], jnp.linspace(0, 1, LARGEST_PICTURE)
-        samples = jax.random.normal(key, (LARGEST_PICTURE, count, mu.shape[-1]), mu.dtype)
-        ways = [decoded((1 - step) * mu + step * jnp.roll(mu, 1, axis=0)) for step in steps]
+        mu = outputs["mu"]
+        samples = normal(key, (LARGEST_PICTURE, *mu.shape), mu.dtype)
+        ways = [(1 - step) * mu + step * jnp.roll(mu, 1, axis=0) for step in np.linspace(0, 1, LARGEST_PICTURE)]
         return {
             "reconstruction": patches.sheet(to_pixels(images), decoded(mu)),
             "samples": patches.sheet(*map(decoded, samples)),
-            "interpolation": patches.sheet(*ways),
+            "interpolation": patches.sheet(*map(decoded, ways)),
         }
 
     return Method(
