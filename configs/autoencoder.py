@@ -33,7 +33,8 @@ def cifar10(kind: str = "vae") -> ConfigDict:
     defaults.on_cifar10(config)
     config.augment.update(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     config.train.update(batch_size=256, epochs=100)
-    config.optim = defaults.adamw_on_two_cores(1e-3, warmup_steps=500)
+    groups = {"vectors": {}, "likelihood": {"learning_rate_factor": 10.0, "weight_decay": 0.0}}
+    config.optim = defaults.adamw_on_two_cores(1e-3, warmup_steps=500, groups=groups)
     config.eval.protocols = ("pretext", "knn", "linear")
     defaults.intervals(config, 50_000, evaluate=10, checkpoint=5)
     return config

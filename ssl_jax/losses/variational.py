@@ -41,8 +41,8 @@ def gaussian_nll(prediction, target, log_scale, *, weights=None, axis_name=None,
     Args:
       prediction: `[b, ..., C]`, the means m; computed in float32 or wider.
       target: `[b, ..., C]`, the values x.
-      log_scale: `[C]`, log of the deviations s. One learned for each channel is at best the root of the mean squared
-        error, so that the weight of the reconstruction needs no choice.
+      log_scale: `[C]`, or more of the last axes, log of the deviations s. One that is learned is at best the root of
+        the mean squared error, so that the weight of the reconstruction needs no choice.
       weights, axis_name, reduction: see `gaussian_kl`.
 
     Returns:
@@ -54,17 +54,17 @@ def gaussian_nll(prediction, target, log_scale, *, weights=None, axis_name=None,
     >>> round(float(gaussian_nll(jnp.zeros((1, 2)), jnp.ones((1, 2)), jnp.zeros(2))), 4)
     2.8379
 
-    Source: Kingma and Welling, https://arxiv.org/abs/1312.6114, appendix C.2; one deviation for all images as in
-    Rybkin et al., https://arxiv.org/abs/2006.13202.
+    Source: Kingma and Welling, https://arxiv.org/abs/1312.6114, appendix C.2; deviations that are the same for all
+    images as in Rybkin et al., https://arxiv.org/abs/2006.13202.
     """
-    shape = jnp.shape(prediction)
-    if len(shape) < 2 or jnp.shape(target) != shape or jnp.shape(log_scale) != shape[-1:]:
+    shape, of_scale = jnp.shape(prediction), jnp.shape(log_scale)
+    if len(shape) < 2 or jnp.shape(target) != shape or of_scale not in [shape[i:] for i in range(1, len(shape))]:
         raise ValueError(
-            f"prediction has shape {shape}, target {jnp.shape(target)} and log_scale {jnp.shape(log_scale)}, but they "
-            "must be [b, ..., C], [b, ..., C] and [C]: give one scale a channel."
+            f"prediction has shape {shape}, target {jnp.shape(target)} and log_scale {of_scale}, but they must be "
+            "[b, ..., C], [b, ..., C] and [C] or [..., C]: give one scale a channel, or one a value."
         )
     check_mean(len(prediction), weights, reduction)
-    log_scale = widen(jnp.asarray(log_scale)).reshape((1,) * (len(shape) - 1) + (-1,))
+    log_scale = widen(jnp.asarray(log_scale)).reshape((1,) * (len(shape) - len(of_scale)) + of_scale)
     errors = (widen(target) - widen(prediction)) * jnp.exp(-log_scale)
     losses = jnp.square(errors) / 2 + log_scale + math.log(2 * math.pi) / 2
     return mean(losses.reshape(len(losses), -1).sum(axis=1), weights, reduction, axis_name)

@@ -3,9 +3,9 @@
 The generative baselines of learned features. A denoising one is given an image with noise and asked for the image
 without; the loss is the squared error. A variational one encodes an image as a Gaussian, decodes a draw of it, and
 maximises the evidence lower bound, `E log p(x | z) - beta KL(q(z | x), N(0, 1))`: beta is 1, or more for the beta-VAE
-(Higgins et al. 2017). p(x | z) is a Gaussian whose deviation is learned, one a channel (Rybkin et al. 2020, arXiv
-2006.13202). Its images are dequantised (uniform noise of one grey level is added), so that the bound is one on the
-log-likelihood of the discrete image: `bits_per_dim`. Energy-based models and flows are out of scope.
+(Higgins et al. 2017). p(x | z) is a Gaussian with a learned deviation for each value of the image (one for all: Rybkin
+et al. 2020, arXiv 2006.13202). Images are dequantised, so that the bound is one on the log-likelihood of their grey
+levels, `bits_per_dim`. Energy-based models and flows are out of scope.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment.corruption import LEVELS, corrupt, dequantise
 from ssl_jax.augment.image import normal
-from ssl_jax.methods.api import Method
+from ssl_jax.methods.api import Method, matrices_and_vectors
 from ssl_jax.methods.parts import image, networks, patches, quality
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 from ssl_jax.models.encoder_decoder import CodeDecoder, check_side
@@ -42,11 +42,10 @@ def build(config) -> Method:
     channels, dtype, variational = mean.size, compute_dtype(config), method.kind == "vae"
     one_view, to_pixels = image.one_view(config), image.to_pixels(config)
     doublings, values = tuple(config.model.decoder.channels), size * size * channels
-    bits = float(np.sum(np.log(LEVELS * std)) * size * size / (values * math.log(2)))  # of a normalised value, less
+    bits = float(np.mean(np.log2(LEVELS * std)))  # a value that is normalised has so many less
 
     def decode(norm):
-        final = {"final": lambda x: x, "activate": not variational}
-        return CodeDecoder(doublings, size, channels, norm=norm, dtype=dtype, **final)
+        return CodeDecoder(doublings, size, channels, lambda x: x, not variational, norm, dtype)
 
     make = networks.make_networks(config, *(["posterior"] if variational else []), decoder=decode)
 
@@ -66,7 +65,7 @@ def build(config) -> Method:
             x = jnp.split(x, 2, axis=-1)[0] if name == "posterior" else x
         params = {name: found["params"] for name, found in variables.items()}
         if variational:
-            params["likelihood"] = {"log_scale": jnp.zeros(channels, wide_dtype(config))}
+            params["likelihood"] = {"log_scale": jnp.zeros((size, size, channels), wide_dtype(config))}
         return params, {"batch_stats": {name: found.get("batch_stats", {}) for name, found in variables.items()}}
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
@@ -89,9 +88,8 @@ def build(config) -> Method:
     def objective(params, outputs, state, progress, axis_name):
         prediction, target = outputs["prediction"], outputs["target"]
         everywhere = jnp.ones(target.shape[:3], bool)
-        metrics = {
-            "psnr": quality.psnr((prediction - target) * jnp.asarray(std, target.dtype)[None], everywhere).mean()
-        }
+        errors = (prediction - target) * jnp.asarray(std, target.dtype)[None]
+        metrics = {"psnr": quality.psnr(errors, everywhere).mean()}
         if not variational:
             return losses.weighted_reconstruction(prediction, target, everywhere, axis_name=axis_name), state, metrics
         nll = losses.gaussian_nll(prediction, target, params["likelihood"]["log_scale"], axis_name=axis_name)
@@ -110,6 +108,9 @@ def build(config) -> Method:
         found, _ = networks.run(posterior, params["posterior"], stats, code, train=keys is not None)
         return jnp.split(found, 2, axis=-1)[0]
 
+    def groups(params):  # the deviations must move far, at a rate of their own
+        return matrices_and_vectors(params) | ({"likelihood": {"log_scale": "likelihood"}} if variational else {})
+
     def baselines(batch, outputs):
         """The noisy image as it is; or the Gaussian that gives each value of an image a mean and variance of its own.
 
@@ -126,7 +127,7 @@ def build(config) -> Method:
         """Image (with noise) and reconstruction; for the VAE samples of the prior, and a way from image to image."""
         batch = {name: rows[:LARGEST_PICTURE] for name, rows in batch.items()}
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
-        images, count = batch["view_0"], len(batch["index"])
+        images = batch["view_0"]
         if not variational:
             return {"denoising": patches.sheet(*map(to_pixels, (batch["noisy"], outputs["prediction"], images)))}
 
@@ -134,16 +135,16 @@ def build(config) -> Method:
             stats = state["batch_stats"].get("decoder", {})
             return to_pixels(networks.run(make()["decoder"], params["decoder"], stats, codes, train=False)[0])
 
-        mu, steps = outputs["mu"], jnp.linspace(0, 1, LARGEST_PICTURE)
-        samples = jax.random.normal(key, (LARGEST_PICTURE, count, mu.shape[-1]), mu.dtype)
-        ways = [decoded((1 - step) * mu + step * jnp.roll(mu, 1, axis=0)) for step in steps]
+        mu = outputs["mu"]
+        samples = normal(key, (LARGEST_PICTURE, *mu.shape), mu.dtype)
+        ways = [(1 - step) * mu + step * jnp.roll(mu, 1, axis=0) for step in np.linspace(0, 1, LARGEST_PICTURE)]
         return {
             "reconstruction": patches.sheet(to_pixels(images), decoded(mu)),
             "samples": patches.sheet(*map(decoded, samples)),
-            "interpolation": patches.sheet(*ways),
+            "interpolation": patches.sheet(*map(decoded, ways)),
         }
 
     return Method(
-        init=init, views=views, embed=embed, objective=objective, encode=encode, baselines=baselines,
-        pictures=pictures, separable=True,
+        init=init, views=views, embed=embed, objective=objective, encode=encode, groups=groups,
+        baselines=baselines, pictures=pictures, separable=True,
     )  # fmt: skip
