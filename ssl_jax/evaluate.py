@@ -58,10 +58,10 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
-def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer: str | None):
+def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer: str | None, files: dict):
     """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
 
-    `splits`: the sources of the training and the test split.
+    `splits`: the sources of the training and the test split; `files`: as in `protocols.Context`.
     """
     known = facts.read(directory)
     method = methods.build(config, known)
@@ -113,11 +113,10 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     has |= {"words"} if method.words else set()
     has |= {"text"} if captions[1] else set()
     has |= {"text tower"} if encoder.joint is not None else set()
-    has |= {name for name in ("analogies", "similarities") if config.eval[name]}
+    has |= {name for name, path in files.items() if path}
     return protocols.Context(
-        has=frozenset(has), features=found, held_out=measure, words=words if method.words else None,
-        files={"analogies": config.eval.analogies, "similarities": config.eval.similarities}, towers=two_towers,
-        test=test, num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer,
+        has=frozenset(has), features=found, held_out=measure, words=words if method.words else None, files=files,
+        towers=two_towers, test=test, num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer,
         classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
         seed=config.seed,
     )  # fmt: skip
@@ -125,25 +124,30 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
 
 def evaluate(
     directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest",
-    watch: Callable = iter,
+    watch: Callable = iter, files: dict | None = None,
 ) -> list[dict]:  # fmt: skip
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
 
     Protocols whose needs the data does not meet are left out, with a line that says so. All processes of a run encode;
-    process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded.
+    process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded. `files`:
+    questions about words, by the names of `protocols.FILES`, in place of those of the config.
     """
     names, config = protocols.check(names), workdir.read_config(directory)
     spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
     loaded = [sources.load(config.data, split, spec=spec) for split in splits]
     encoder = load_encoder(directory, layer, checkpoint)
-    context = context_of(directory, config, encoder, loaded, watch, layer)
+    files = {name: (files or {}).get(name) or config.eval[name] for name in protocols.FILES}
+    context = context_of(directory, config, encoder, loaded, watch, layer, files)
     names = protocols.possible(names, context.has)
     of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
     names = tuple(name for name in names if name not in of_texts)
     rows = protocols.evaluate(context, of_texts)  # all processes encode together, here and in the next lines
-    if any("label" in protocols.load(name).NEEDS for name in names):
+    needs = [protocols.load(name).NEEDS for name in names]
+    if any(need - protocols.WORDS for need in needs):
         context.features()
+    if any("words" in need for need in needs):
+        context.words("random")
     if "pretext" in names:
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
         for kind in ("random", "encoder"):
@@ -171,7 +175,8 @@ def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: st
 
 def main() -> int:
     names = [name for name in FLAGS.protocols.split(",") if name]
-    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint)
+    files = {name: FLAGS[name].value for name in protocols.FILES}
+    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
     return 0
 
 
@@ -181,4 +186,6 @@ if __name__ == "__main__":
     flags.DEFINE_string("data", None, "Labelled data to evaluate on; the run's own if left out.")
     flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
     flags.DEFINE_string("checkpoint", "latest", "latest, best (where config.train.keep_best), or a step.")
+    flags.DEFINE_string("analogies", None, "Questions for the protocol analogy; the run's own if left out.")
+    flags.DEFINE_string("similarities", None, "Pairs for the protocol similarity; the run's own if left out.")
     command_line.run(main)

@@ -2,8 +2,8 @@
 
     python -m ssl_jax.phrases --input=text.txt --output=phrases.txt --threshold=200
 
-A document a line; words are runs of letters in lower case (`--split=spaces` leaves them as they are). The result is
-read with `config.method.split="spaces"`.
+A document a line; words are what stands between spaces, as for word2phrase: punctuation and capitals are the user's to
+take out before. The result is read with `config.method.split="spaces"`.
 """
 
 from pathlib import Path
@@ -11,17 +11,16 @@ from pathlib import Path
 from absl import flags
 
 from ssl_jax.data import phrases, text
-from ssl_jax.methods.parts.text import splitter
 from ssl_jax.run import command_line
 
 FLAGS = flags.FLAGS
 
 
 def main() -> int:
-    source, split = text.load(FLAGS.input, "train"), splitter(FLAGS.split)
+    source = text.load(FLAGS.input, "train")
 
     def documents():
-        return (split(str(source[i]["text"])) for i in range(len(source)))
+        return (str(source[i]["text"]).split() for i in range(len(source)))
 
     counts, total = phrases.count(documents(), FLAGS.min_count)
     found = set()
@@ -39,5 +38,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("output", None, "The file to write.", required=True)
     flags.DEFINE_float("threshold", 100.0, "The larger, the fewer phrases.")
     flags.DEFINE_integer("min_count", 5, "Words and pairs that come less often are in no phrase.", lower_bound=1)
-    flags.DEFINE_string("split", "words", "How text becomes words: words or spaces.")
     command_line.run(main)

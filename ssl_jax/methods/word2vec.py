@@ -17,7 +17,7 @@ from ssl_jax.collectives import axis_size
 from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import text, words
 from ssl_jax.methods.parts.precision import wide_dtype
-from ssl_jax.methods.parts.windows import around, tiles, windows_of
+from ssl_jax.methods.parts.windows import around, scaled, tiles, windows_of
 
 TILE = 32  # places whose windows are one product of matrices
 product = partial(jnp.einsum, precision="highest")
@@ -50,18 +50,8 @@ def build(config, facts) -> Method:
     """
     method, dim, dtype = config.method, config.model.dim, wide_dtype(config)
     size, length, window = len(facts["counts"]), method.length, method.window
-    tile, drawn = min(TILE, length), method.shared_negatives if method.negatives else 0
-    if method.architecture not in ("skip_gram", "cbow"):
-        raise ValueError(f"config.method.architecture is {method.architecture!r}; expected 'skip_gram' or 'cbow'")
-    if size < 3:
-        raise ValueError(f"The vocabulary has {size - 1} word; give more text, or lower config.method.min_count")
-    if length % tile or window < 1:
-        raise ValueError(
-            f"config.method.length is {length} and .window {window}; expected a length that {TILE} divides, or below "
-            f"{TILE}, and a window of at least 1"
-        )
-    if not (drawn or method.hierarchical):
-        raise ValueError("config.method has no loss; set negatives and shared_negatives above 0, or hierarchical=True")
+    tile, drawn = min(TILE, length), method.shared_negatives if method.negatives else 0  # K
+    words.check(method, size, tile)
     kept = jnp.asarray(words.keep_probabilities(facts["counts"], method.sample), jnp.float32)
     thresholds = jnp.asarray(words.negative_thresholds(facts["counts"], method.power))
     skip_gram = method.architecture == "skip_gram"
@@ -85,12 +75,9 @@ def build(config, facts) -> Method:
         return viewed
 
     def init(key, batch):
-        params = {"inputs": (jax.random.uniform(key, (size, dim), dtype) - 0.5) / dim}
-        if drawn:
-            params["outputs"] = jnp.zeros((size, dim), dtype)
-        if method.hierarchical:
-            params["nodes"] = jnp.zeros((size - 1, dim), dtype)
-        return params, {}
+        rows = {"outputs": size * bool(drawn), "nodes": (size - 1) * method.hierarchical}
+        params = {name: jnp.zeros((count, dim), dtype) for name, count in rows.items() if count}
+        return params | {"inputs": (jax.random.uniform(key, (size, dim), dtype) - 0.5) / dim}, {}
 
     def table_rows(batch):
         tokens, rows = batch["tokens"], {"inputs": batch["tokens"]}
@@ -161,9 +148,3 @@ def build(config, facts) -> Method:
         describe=lambda batch_size: {"vocabulary": f"{size - 1:,} words, {covered:.1f} % of the text"},
         words=lambda params: (text.words_of(facts), params["inputs"]),
     )  # fmt: skip
-
-
-def scaled(rows, factor):
-    """Rows `[b, n, D]` whose gradients are multiplied by `factor` `[b, n]`."""
-    factor = factor[..., None].astype(rows.dtype)
-    return factor * rows + jax.lax.stop_gradient((1 - factor) * rows)

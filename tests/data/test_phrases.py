@@ -33,7 +33,7 @@ def test_a_phrase_by_hand():
 
 
 def test_the_command(tmp_path):
-    (tmp_path / "in.txt").write_text("In New York, they say.\nNew York is new\nold York\n")
+    (tmp_path / "in.txt").write_text("in new york they say\nnew  york is new\nold york\n")
     done = subprocess.run(
         [sys.executable, "-m", "ssl_jax.phrases", f"--input={tmp_path / 'in.txt'}", f"--output={tmp_path / 'out.txt'}",
          "--min_count=1", "--threshold=0.9"],

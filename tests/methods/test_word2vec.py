@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ssl_jax import methods
-from ssl_jax.methods import api, word2vec
-from ssl_jax.methods.parts import text, words
+from ssl_jax.methods import api
+from ssl_jax.methods.parts import text, windows, words
 from tests.methods import c_word2vec
 from tests.methods.by_hand import PROGRESS
 
@@ -166,9 +166,9 @@ def test_what_comes_often_in_a_batch_moves_as_if_it_came_seldom(tiny, own_data):
     np.testing.assert_allclose(factors["inputs"], np.minimum(1, 4 / times), rtol=1e-6)
     assert factors["nodes"][-1] == pytest.approx(4 / 1000)  # every word passes the root
     rows = jnp.ones((1, 2, 3))
-    gradient = jax.grad(lambda rows: word2vec.scaled(rows, jnp.array([[1.0, 0.25]])).sum())(rows)
+    gradient = jax.grad(lambda rows: windows.scaled(rows, jnp.array([[1.0, 0.25]])).sum())(rows)
     np.testing.assert_array_equal(gradient[0, :, 0], [1, 0.25])
-    np.testing.assert_array_equal(word2vec.scaled(rows, jnp.array([[1.0, 0.25]])), rows)
+    np.testing.assert_array_equal(windows.scaled(rows, jnp.array([[1.0, 0.25]])), rows)
 
 
 def test_a_document_is_the_mean_of_its_known_words(tiny, own_batch):

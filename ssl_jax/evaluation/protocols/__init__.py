@@ -19,6 +19,8 @@ KINDS = {
     "encoder": "trained encoder",
 }
 PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker")  # the columns of the table
+FILES = ("analogies", "similarities")  # of questions about words: keys of `config.eval`
+WORDS = {"words", *FILES}  # what protocols of words need, and no features
 NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
 
 
@@ -33,7 +35,7 @@ class Context:
       held_out: kind -> (metrics of the method on the test split, accuracy of each class by its label, what trivial
         predictions reach, examples seen).
       words: kind -> (words, vectors float32 `[V, D]`), for methods that have a vocabulary.
-      files: what is asked of words: the paths of `analogies` and `similarities`, "" for none.
+      files: name of `FILES` -> path, "" for none.
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
       test: the test split.
       classes, prompts: names of the labels, and texts with {} in place of a name.
@@ -102,8 +104,8 @@ def possible(names, has) -> tuple[str, ...]:
     for name in check(names):
         missing = sorted(load(name).NEEDS - has)
         if missing:
-            way = [f"config.eval.{key}" for key in ("analogies", "similarities") if key in missing]
-            said = f"the data has none; set {', '.join(way) or 'config.eval.source'}"
+            way = [f"config.eval.{key}" for key in FILES if key in missing]
+            said = f"no file was given; set {', '.join(way)}" if way else "the data has none; set config.eval.source"
             print(f"{name} is left out: it needs {', '.join(missing)}, and {said}")
         else:
             kept.append(name)

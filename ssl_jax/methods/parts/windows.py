@@ -1,6 +1,7 @@
 """Windows around the places of a sequence, for a tile of neighbouring places at a time: one product of matrices."""
 
 import jax.numpy as jnp
+from jax.lax import stop_gradient
 
 
 def tiles(x, tile: int):
@@ -25,3 +26,9 @@ def windows_of(batch, tile: int, window: int):
     distance = jnp.abs(jnp.arange(tile + 2 * window)[None] - window - jnp.arange(tile)[:, None])[None, None]
     there = (tokens > 0) & (others > 0) & (sentence == sentences)
     return there & (distance > 0) & (distance <= radius)
+
+
+def scaled(rows, factor):
+    """Rows `[b, n, D]` whose gradients are multiplied by `factor` `[b, n]`."""
+    factor = factor[..., None].astype(rows.dtype)
+    return factor * rows + stop_gradient((1 - factor) * rows)

@@ -6,6 +6,26 @@ Official code: tmikolov/word2vec, word2vec.c. NumPy alone, on the host.
 import numpy as np
 
 
+def check(method, size: int, tile: int) -> None:
+    """Refuses settings `config.method` that Word2Vec cannot be trained with, and vocabularies without words.
+
+    Args:
+      size: of the vocabulary, with the end of a sentence.
+      tile: the places whose windows are computed together.
+    """
+    if method.architecture not in ("skip_gram", "cbow"):
+        raise ValueError(f"config.method.architecture is {method.architecture!r}; expected 'skip_gram' or 'cbow'")
+    if size < 3:
+        raise ValueError(f"The vocabulary has {size - 1} word; give more text, or lower config.method.min_count")
+    if tile < 1 or method.length % tile or method.window < 1:
+        raise ValueError(
+            f"config.method.length is {method.length} and .window {method.window}; expected a length that "
+            f"{tile} divides, or below {tile}, and a window of at least 1"
+        )
+    if not (method.negatives and method.shared_negatives or method.hierarchical):
+        raise ValueError("config.method has no loss; set negatives and shared_negatives above 0, or hierarchical=True")
+
+
 def keep_probabilities(counts: np.ndarray, threshold: float) -> np.ndarray:
     """The share of each word's places that sub-sampling keeps, `sqrt(t / f) + t / f`, at most 1, float64 [V].
 
