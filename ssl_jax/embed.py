@@ -2,7 +2,8 @@
 
     python -m ssl_jax.embed --workdir=runs/simclr_digits --data=npz:DIR --split=test --output=features.npz
 
-The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` if the data has labels.
+The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` and `speaker` if the data
+has them.
 """
 
 from pathlib import Path
@@ -25,9 +26,7 @@ def embed(
     config = workdir.read_config(directory)
     source = sources.load(config.data, split, spec=data)
     rows = load_encoder(directory, layer, checkpoint).rows(source)
-    arrays = {"features": rows["features"], "index": np.arange(len(source))}
-    if "label" in rows:
-        arrays["label"] = rows["label"]
+    arrays = {"index": np.arange(len(source)), **rows}
     if is_first():
         output.parent.mkdir(parents=True, exist_ok=True)
         np.savez(output, **arrays)
