@@ -2,8 +2,8 @@
 
     python -m ssl_jax.embed --workdir=runs/simclr_digits --data=npz:DIR --split=test --output=features.npz
 
-The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` and `speaker` if the data
-has them.
+The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` and `speaker` if the
+data has them.
 """
 
 from pathlib import Path
