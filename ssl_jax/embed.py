@@ -2,8 +2,8 @@
 
     python -m ssl_jax.embed --workdir=runs/simclr_digits --data=npz:DIR --split=test --output=features.npz
 
-The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` and
-`speaker` if the data has them.
+The file holds `features` float32 [N, F] (before the projector), `index` int64 [N], and `label` and `speaker` if the
+data has them.
 """
 
 from pathlib import Path
@@ -28,8 +28,7 @@ def embed(
     source = sources.load(config.data, split, spec=data)
     source = methods.read(source, config, facts.read(directory), train=False)
     rows = load_encoder(directory, layer, checkpoint).rows(source)
-    arrays = {"features": rows["features"], "index": np.arange(len(source))}
-    arrays |= {name: kept for name, kept in rows.items() if name != "features"}
+    arrays = {"index": np.arange(len(source)), **rows}
     if is_first():
         output.parent.mkdir(parents=True, exist_ok=True)
         np.savez(output, **arrays)

@@ -20,7 +20,8 @@ NORMS = ("none", "channel")
 class ChannelNorm(nn.Module):
     """Every frame normalised over its own channels, with a learned scale and bias; the variance is the unbiased one.
 
-    >>> ChannelNorm().init_with_output(jax.random.key(0), jnp.array([[[1.0, 3.0]]]))[0].round(2).tolist()
+    >>> y, _ = ChannelNorm().init_with_output(jax.random.key(0), jnp.array([[[1.0, 3.0]]]))
+    >>> np.round(np.float64(y), 2).tolist()
     [[[-0.71, 0.71]]]
 
     Source: facebookresearch/CPC_audio, cpc/model.py, `ChannelNorm`.

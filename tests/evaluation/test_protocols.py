@@ -92,3 +92,20 @@ def test_the_gain_is_against_the_better_random_encoder():
     rows = [row("knn", "random_initial", 0.9), row("knn", "random", 0.7), row("knn", "encoder", 0.95)]
     assert protocols.gains(rows) == "against the better random encoder: kNN +5.0"
     assert protocols.gains(rows[:2]) == ""
+
+
+def test_a_speaker_who_is_left_out_is_not_trained_on():
+    """Every speaker says the labels in a dimension of its own, of which the others know nothing."""
+    numbers = np.random.default_rng(0)
+
+    def part(rows):
+        speaker, label = numbers.integers(0, 3, rows), numbers.integers(0, 2, rows)
+        own = np.eye(3)[speaker]
+        features = np.concatenate([own, own * (2 * label[:, None] - 1)], axis=1)
+        return {"features": features.astype(np.float32), "label": label, "speaker": speaker}
+
+    kinds = {"input": (part(300), part(90))}
+    context = protocols.Context(features=lambda: kinds, num_classes=2, split="test")
+    linear, speaker, unseen = protocols.evaluate(context, ["linear", "speaker", "unseen_speaker"])
+    assert linear["value"] == speaker["value"] == 1.0 and speaker.keys() == unseen.keys() == KEYS
+    assert unseen["value"] < 0.75
