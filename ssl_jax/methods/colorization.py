@@ -31,7 +31,7 @@ def build(config, facts) -> Method:
 
     `config.method`: `loss`, "classification" or "regression"; `map`, the encoder's layer from which colours are
     predicted; `stride` of the places whose colours are, in pixels; `neighbours` and `sigma` of soft targets; `uniform`,
-    lambda of the rebalancing (1: none); `grey`, the |a| or |b| that an image must exceed somewhere to count in the loss
+    lambda of the rebalancing (1: none); `grey`, the |a| or |b| that an image must reach somewhere to count in the loss
     (0: all count); `temperature` of the annealed mean; `layer`, which `encode` gives where no other is asked for.
 
     Raises:
