@@ -33,6 +33,7 @@ def word2vec(architecture: str, dim: int, learning_rate: float, epochs: int, **m
     options = {
         "architecture": architecture, "negatives": 5, "shared_negatives": 64, "hierarchical": False, "window": 5,
         "sample": 1e-3, "power": 0.75, "min_count": 5, "split": "spaces", "length": 256, "document_length": 64,
+        "most_repeats": 16,
     }  # fmt: skip
     config = defaults.experiment("word2vec", **options | method)
     config.model = ConfigDict({"dim": dim})

@@ -23,13 +23,16 @@ def sample_crop(key, height, width, *, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), 
 
     "clamped": the first draw of "torchvision", cut to the height and width of the image: BYOL's official code.
 
+    "pixels": the image area / crop area is what is uniform, as where an image is resized to a uniform number of pixels
+    and a crop of fixed size is taken from it; scaled down to fit the image where it does not (context prediction).
+
     Args:
         key: PRNG key.
         height: image height in pixels; may be traced.
         width: likewise.
         scale: range of crop area / image area.
         ratio: range of width / height.
-        distribution: "torchvision", "tensorflow" or "clamped".
+        distribution: "torchvision", "tensorflow", "clamped" or "pixels".
 
     Returns:
         (top, left, height, width), float32 `[4]`, whole numbers.
@@ -43,17 +46,22 @@ def sample_crop(key, height, width, *, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3), 
     Source: torchvision `RandomResizedCrop`; TensorFlow `sample_distorted_bounding_box`; google-deepmind/
     deepmind-research at f5de0ed, `byol/utils/dataset.py`.
     """
-    check_choice("crop distribution", distribution, ("torchvision", "tensorflow", "clamped"))
+    check_choice("crop distribution", distribution, ("torchvision", "tensorflow", "clamped", "pixels"))
     height, width = jnp.float32(height), jnp.float32(width)
     key_size, key_ratio, key_top, key_left = jax.random.split(key, 4)
     size_draw, ratio_draw = uniform(key_size, (CROP_ATTEMPTS,)), uniform(key_ratio, (CROP_ATTEMPTS,))
     image_area = height * width
     if distribution != "tensorflow":
         area = image_area * (scale[0] + (scale[1] - scale[0]) * size_draw)
+        if distribution == "pixels":
+            area = image_area / (1 / scale[1] + (1 / scale[0] - 1 / scale[1]) * size_draw)
         aspect = jnp.exp(math.log(ratio[0]) + math.log(ratio[1] / ratio[0]) * ratio_draw)
         heights, widths = jnp.round(jnp.sqrt(area / aspect)), jnp.round(jnp.sqrt(area * aspect))
         if distribution == "clamped":
             heights, widths = jnp.minimum(heights, height), jnp.minimum(widths, width)
+        if distribution == "pixels":
+            fit = jnp.minimum(1, jnp.minimum(height / heights, width / widths))
+            heights, widths = jnp.round(fit * heights), jnp.round(fit * widths)
         fallback_height = jnp.minimum(height, jnp.round(width / ratio[0]))
         fallback_width = jnp.minimum(width, jnp.round(height * ratio[1]))
     else:

@@ -60,7 +60,8 @@ def view(
         pad: with `crop=False`, black pixels put around the resized image, of which a random part of `size` is taken.
         crop_scale: range of crop area / image area.
         crop_ratio: range of width / height.
-        crop_distribution: "torchvision", "tensorflow" (the official SimCLR's) or "clamped" (BYOL's): see `sample_crop`.
+        crop_distribution: "torchvision", "tensorflow" (the official SimCLR's), "clamped" (BYOL's) or "pixels" (context
+            prediction): see `sample_crop`.
         method: "bicubic" or "bilinear" resampling.
         flip_probability: of the mirror image.
         jitter: strengths of brightness, contrast, saturation, hue (in turns).

@@ -6,6 +6,7 @@
     tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
                                     name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
     text:FILE, text:DIR             one document a line; DIR/<split>.txt
+    tsv:PREFIX                      PREFIX_<split>.tsv: a label, a tab and a sentence a line behind a header
     synthetic_text[:COUNT]          sentences of four topics
 
 An image is uint8 [H, W, C] under `image`, a document a string under `text`; a class is an int32
@@ -274,5 +275,6 @@ _LOADERS = {
     "npz": (_npz, "npz:DIR"),
     "tfds": (prepared.load, "tfds:NAME"),
     "text": (text.load, "text:PATH"),
+    "tsv": (text.load_tsv, "tsv:PREFIX"),
     "synthetic_text": (text.synthetic, "synthetic_text[:COUNT]"),
 }

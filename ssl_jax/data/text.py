@@ -2,10 +2,11 @@
 
     text:FILE                              the file is the split "train"
     text:DIR                               DIR/<split>.txt
+    tsv:PREFIX                             PREFIX_<split>.tsv with a header, then a label, a tab and a sentence a line
     synthetic_text, synthetic_text:COUNT   COUNT sentences of four topics for each of train, validation and test
 
 A document is a string under `text`. Strings stay on the host: a method that learns from text says how it reads them
-with `read`, see `methods/api.py`. Files are read through memory maps, with 8 bytes of memory a line.
+with `read`, see `methods/api.py`. Files are read through memory maps, with 16 bytes of memory a line.
 """
 
 import re
@@ -122,6 +123,48 @@ def load(rest: str, split: str) -> Lines:
     if not len(source):
         raise ValueError(f"{source.path} holds no text; expected one document a line")
     return source
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Sentences in memory with their labels."""
+
+    name: str
+    texts: list[str]
+    labels: np.ndarray
+
+    num_classes = cached_property(lambda self: int(self.labels.max()) + 1)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return {"text": np.array(self.texts[i]), "label": self.labels[i]}
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        return {"text": np.array([self.texts[i] for i in ids]), "label": self.labels[ids]}
+
+
+def load_tsv(rest: str, split: str) -> Labelled:
+    """The source of a spec `tsv:PREFIX`; `rest` is the prefix.
+
+    Raises:
+      ValueError: no such file, or a line that is no label and sentence.
+    """
+    path = Path(f"{rest}_{split}.tsv").expanduser()
+    if not rest or not path.is_file():
+        raise ValueError(f"tsv:{rest} has no split {split!r}, which would be {path}; expected PREFIX_{split}.tsv")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}); convert the file") from error
+    found = [line.partition("\t") for line in lines if line.strip()]
+    wrong = [number for number, (label, _, text) in enumerate(found) if not label.isdecimal() or not text.strip()]
+    if wrong or not found:
+        shown = f"line {wrong[0] + 2} is {lines[wrong[0]][:60]!r}" if wrong else "it has none"
+        raise ValueError(f"{path}: {shown}; expected lines of a class number, a tab and a sentence behind a header")
+    labels = np.array([int(label) for label, _, _ in found], np.int32)
+    return Labelled(f"tsv:{rest}/{split}", [text for _, _, text in found], labels)
 
 
 def synthetic(rest: str, split: str) -> Sentences:

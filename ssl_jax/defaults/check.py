@@ -30,10 +30,12 @@ OPTIM = {
     "name": one_of("sgd", "lars", "larc", "adam", "adamw"), "learning_rate": NOT_NEGATIVE,
     "scaling": one_of("none", "linear", "sqrt"),
     "weight_decay": NOT_NEGATIVE, "weight_decay_end": or_none(NOT_NEGATIVE),
-    "schedule": one_of("cosine", "cosine_epoch", "linear", "step", "constant"), "warmup_steps": or_none(whole(0)),
+    "schedule": one_of("cosine", "cosine_epoch", "linear", "linear_bert", "step", "constant"),
+    "warmup_steps": or_none(whole(0)),
     "warmup_epochs": or_none(NOT_NEGATIVE), "start_learning_rate": NOT_NEGATIVE, "end_learning_rate": NOT_NEGATIVE,
     "boundaries": several(NOT_NEGATIVE), "decay_factor": POSITIVE, "momentum": BELOW_ONE, "nesterov": BOOL,
-    "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "trust_coefficient": POSITIVE, "trust_clip": BOOL,
+    "b1": BELOW_ONE, "b2": BELOW_ONE, "eps": POSITIVE, "bias_correction": BOOL,
+    "trust_coefficient": POSITIVE, "trust_clip": BOOL,
     "momentum_form": one_of("lr_inside", "lr_outside"), "clip_norm": or_none(NOT_NEGATIVE), "clip_per_parameter": BOOL,
 }  # fmt: skip
 GROUP = {
@@ -49,7 +51,8 @@ EVAL = {
 }  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
-    "crop_ratio": rising(POSITIVE), "crop_distribution": one_of("torchvision", "tensorflow", "clamped"),
+    "crop_ratio": rising(POSITIVE),
+    "crop_distribution": one_of("torchvision", "tensorflow", "clamped", "pixels"),
     "method": one_of("bicubic", "bilinear"), "flip_probability": PROBABILITY, "jitter": several(NOT_NEGATIVE, 4),
     "jitter_strength": NOT_NEGATIVE, "jitter_probability": PROBABILITY, "jitter_order": one_of("random", "fixed"),
     "brightness_mode": one_of("multiplicative", "additive"), "greyscale_probability": PROBABILITY,

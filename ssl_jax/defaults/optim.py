@@ -34,7 +34,8 @@ class Optim:
       scaling: "none", "linear" (x batch size / 256) or "sqrt" (x the square root of the batch size).
       weight_decay: coefficient of the parameters.
       weight_decay_end: where given, the coefficient moves to it along half a cosine over the whole run (DINO).
-      schedule: "cosine", "cosine_epoch" (moves once an epoch), "linear", "step" or "constant".
+      schedule: "cosine", "cosine_epoch" (moves once an epoch), "linear", "linear_bert" (counted from step 0 of the
+        warm-up, which stands in its place at first: the rate jumps down at its end), "step" or "constant".
       warmup_steps, warmup_epochs: length of the linear warm-up; at most one of them. Epochs may be fractional; the
         number of steps is rounded down.
       start_learning_rate, end_learning_rate: the first rate of the warm-up, and the last of a cosine or linear decay,
@@ -42,6 +43,7 @@ class Optim:
       boundaries, decay_factor: "step" only: the epochs from which on the rate is multiplied by the factor.
       momentum, nesterov: sgd, lars and larc.
       b1, b2, eps: adam and adamw.
+      bias_correction: adam and adamw: False leaves the moments as they are, as the official code of BERT does.
       trust_coefficient: lars and larc.
       trust_clip: larc: the rate of a parameter is at most the learning rate (solo-learn), not multiplied by it (SwAV).
       momentum_form: lars: "lr_inside" is v = m v + lr g, w -= v (SimCLR); "lr_outside" is v = m v + g, w -= lr v
@@ -68,6 +70,7 @@ class Optim:
     b1: float = 0.9
     b2: float = 0.999
     eps: float = 1e-8
+    bias_correction: bool = True
     trust_coefficient: float = 1e-3
     trust_clip: bool = False
     momentum_form: str = "lr_inside"
@@ -79,7 +82,7 @@ class Optim:
 CHOICES = {
     "name": ("sgd", "lars", "larc", "adam", "adamw"),
     "scaling": ("none", "linear", "sqrt"),
-    "schedule": ("cosine", "cosine_epoch", "linear", "step", "constant"),
+    "schedule": ("cosine", "cosine_epoch", "linear", "linear_bert", "step", "constant"),
     "momentum_form": ("lr_inside", "lr_outside"),
 }
 NOTHING_DECAYS_BUT_MATRICES = {"vectors": {"weight_decay": 0.0, "trust_ratio": False}}

@@ -1,10 +1,10 @@
-"""Losses of hidden parts that a network fills in: masked autoencoders."""
+"""Losses of hidden parts that a network fills in: masked autoencoders, inpainting."""
 
 import jax
 import jax.numpy as jnp
 
 from ssl_jax.collectives import pmean
-from ssl_jax.losses.embeddings import check_mean, widen
+from ssl_jax.losses.embeddings import check_mean, mean, widen
 
 ERRORS = {"squared": jnp.square, "absolute": jnp.abs}
 
@@ -53,3 +53,42 @@ def masked_reconstruction(
         return sums / jnp.maximum(counts, 1)
     weights = 1 if weights is None else jax.lax.stop_gradient(jnp.asarray(weights, errors.dtype))
     return jnp.sum(weights * sums) / jnp.maximum(pmean(jnp.sum(weights * counts), axis_name), 1e-6)
+
+
+def weighted_reconstruction(prediction, target, importance, *, weights=None, axis_name=None, reduction="mean"):
+    """The mean squared error of an image's pixels that count, each multiplied by its importance.
+
+    `sum_p m_p |prediction_p - target_p|^2 / (C sum_p [m_p > 0])`, then the mean over images.
+
+    Args:
+      prediction: `[b, H, W, C]`; the loss is computed in float32 or wider.
+      target: `[b, H, W, C]`, taken as constant.
+      importance: non-negative `[b, H, W]`: 0 for pixels that do not count, 1 for hidden ones, more for the ring where
+        an inpainted patch overlaps what surrounds it.
+      weights: non-negative `[b]` of the examples, or None for ones.
+      axis_name: mapped axis over which the global batch is spread; None for a single device.
+      reduction: "mean": the local value whose mean over the axis is that of the global batch; "none": `[b]`.
+
+    Returns:
+      A scalar, or `[b]` for "none".
+
+    Raises:
+      ValueError: shapes that do not belong together.
+
+    >>> prediction, target = jnp.zeros((1, 1, 3, 1)), jnp.ones((1, 1, 3, 1))
+    >>> float(weighted_reconstruction(prediction, target, jnp.array([[[0.0, 1.0, 10.0]]])))
+    5.5
+
+    Source: Pathak et al., https://arxiv.org/abs/1604.07379, equation 1; pathak22/context-encoder, train.lua.
+    """
+    shape = jnp.shape(prediction)
+    if len(shape) != 4 or jnp.shape(target) != shape or jnp.shape(importance) != shape[:3]:
+        raise ValueError(
+            f"prediction has shape {shape}, target {jnp.shape(target)} and importance {jnp.shape(importance)}, but "
+            "they must be [b, H, W, C], [b, H, W, C] and [b, H, W]: give one importance a pixel."
+        )
+    check_mean(len(prediction), weights, reduction)
+    errors = jnp.square(widen(prediction) - jax.lax.stop_gradient(widen(target))).mean(axis=-1)
+    importance = jax.lax.stop_gradient(jnp.asarray(importance, errors.dtype))
+    counts = jnp.maximum(jnp.sum(importance > 0, axis=(1, 2)), 1).astype(errors.dtype)
+    return mean(jnp.sum(importance * errors, axis=(1, 2)) / counts, weights, reduction, axis_name)

@@ -42,8 +42,8 @@ def build(config, facts) -> Method:
     `architecture`, "skip_gram" or "cbow"; `negatives` a pair, 0 for none, and `shared_negatives`, K, how many are drawn
     for a row; `hierarchical`, whether hierarchical softmax is trained; `window`, the largest distance; `sample`, the
     threshold of sub-sampling, 0 for none; `power` of the counts by which negatives are drawn; `length` of a row of
-    tokens; `split`, how text becomes words, and `min_count`, see `parts/text.py`; `document_length`, the most words of
-    a document that `encode` takes the mean of.
+    tokens; `most_repeats`, see `words.slower`; `split`, how text becomes words, and `min_count`, see `parts/text.py`;
+    `document_length`, the most words of a document that `encode` takes the mean of.
 
     Raises:
       ValueError: an unknown architecture, a vocabulary too small, no loss, or a length that is no multiple of the tile.
@@ -65,7 +65,8 @@ def build(config, facts) -> Method:
     kept = jnp.asarray(words.keep_probabilities(facts["counts"], method.sample), jnp.float32)
     thresholds = jnp.asarray(words.negative_thresholds(facts["counts"], method.power))
     skip_gram = method.architecture == "skip_gram"
-    nodes, codes = map(jnp.asarray, words.huffman(facts["counts"])) if method.hierarchical else (None, None)
+    nodes, codes = words.huffman(facts["counts"]) if method.hierarchical else (None, None)
+    slower = words.slower(facts["counts"], method, config.train.batch_size * length, nodes, codes)
 
     def views(key, example):
         """One row: sub-sampled before windows are formed, the width of each window, the negatives."""
@@ -96,10 +97,13 @@ def build(config, facts) -> Method:
         if drawn:
             rows["outputs"] = jnp.concatenate([tokens, batch["negatives"]], axis=1)
         if method.hierarchical:
-            rows["nodes"] = nodes[tokens].reshape(len(tokens), -1)
+            rows["nodes"] = jnp.asarray(nodes)[tokens].reshape(len(tokens), -1)
         return rows
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
+        if method.most_repeats:
+            ids = table_rows(batch)
+            params = {name: scaled(params[name], jnp.asarray(slower[name])[ids[name]]) for name in ids}
         tokens = tiles(batch["tokens"], tile)  # [b, t, s]: tiles of s places
         near = around(params["inputs"], tile, window)  # [b, t, c, d]: the words around them
         inside = windows_of(batch, tile, window)  # [b, t, s, c]: whether place c is in the window of place s
@@ -124,7 +128,7 @@ def build(config, facts) -> Method:
             outputs["weights"] = weights * (method.negatives / drawn)
         if method.hierarchical:
             path = tiles(params["nodes"].reshape(len(tokens), length, -1, dim), tile)  # [b, t, s, p, d]
-            code = codes[tokens]  # -1 beyond the end of a path
+            code = jnp.asarray(codes)[tokens]  # -1 beyond the end of a path
             if skip_gram:
                 outputs["nodes"] = product("btspd,btcd->btscp", path, telling)
                 code, pairs = code[..., None, :], pairs[..., None]
@@ -157,3 +161,9 @@ def build(config, facts) -> Method:
         describe=lambda batch_size: {"vocabulary": f"{size - 1:,} words, {covered:.1f} % of the text"},
         words=lambda params: (text.words_of(facts), params["inputs"]),
     )  # fmt: skip
+
+
+def scaled(rows, factor):
+    """Rows `[b, n, D]` whose gradients are multiplied by `factor` `[b, n]`."""
+    factor = factor[..., None].astype(rows.dtype)
+    return factor * rows + jax.lax.stop_gradient((1 - factor) * rows)

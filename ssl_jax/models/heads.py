@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 
+from ssl_jax.models.dropout import Dropout
+
 
 class MLPHead(nn.Module):
     """Dense layers with ReLU (or GELU) between them; after each a norm, where given, and a bias where there is none.
@@ -21,6 +23,8 @@ class MLPHead(nn.Module):
         output_dim: width of the output.
         norm: makes the norm of the hidden layers, `norm(name=, dtype=)`, called as `BatchNorm` is; None = none.
         output_norm: makes the norm of the output; None = none.
+        norm_layers: how many of the hidden layers, counted from the first, have the norm; None = all.
+        dropout: rate after the hidden layers' activation, with a mask of each example.
         use_bias: whether layers that no norm follows have a bias.
         hidden_bias: whether hidden layers have a bias although a norm follows, where it has no effect but on the
             optimizer: published so for BYOL and VICReg.
@@ -29,7 +33,7 @@ class MLPHead(nn.Module):
         bias_init: fan-in -> initializer of the biases.
         dtype: of the computation; parameters are float32 or wider.
 
-    Call with: x float [b, D]; `train` and `group_ids` are handed to the norms.
+    Call with: x float [b, D]; `train` and `group_ids` are handed to the norms; `keys` [b] to the dropout.
 
     Returns: [b, output_dim], float32 or wider, not normalised to unit length.
 
@@ -46,6 +50,8 @@ class MLPHead(nn.Module):
     output_dim: int
     norm: Callable[..., nn.Module] | None = None
     output_norm: Callable[..., nn.Module] | None = None
+    norm_layers: int | None = None
+    dropout: float = 0.0
     use_bias: bool = True
     hidden_bias: bool = False
     activation: Callable = nn.relu
@@ -54,12 +60,14 @@ class MLPHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, *, train: bool, group_ids=None):
+    def __call__(self, x, *, train: bool, group_ids=None, keys=None):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         dense = partial(nn.Dense, dtype=self.dtype, param_dtype=wide, kernel_init=self.kernel_init)
-        norms = [self.norm] * len(self.hidden_dims) + [self.output_norm]
+        normed = len(self.hidden_dims) if self.norm_layers is None else self.norm_layers
+        norms = [self.norm if i < normed else None for i in range(len(self.hidden_dims))] + [self.output_norm]
         for i, (features, norm) in enumerate(zip((*self.hidden_dims, self.output_dim), norms, strict=True), start=1):
-            x = self.activation(x) if i > 1 else x
+            if i > 1:
+                x = Dropout(self.dropout, layer=i)(self.activation(x), keys, train)
             use_bias = self.use_bias if norm is None else self.hidden_bias and i <= len(self.hidden_dims)
             bias = {"use_bias": use_bias, "bias_init": self.bias_init(x.shape[-1])}
             x = dense(features, name=f"dense_{i}", **bias)(x)

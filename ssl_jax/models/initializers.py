@@ -20,6 +20,7 @@ CONV_INITS = {
     "torch": nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
     "torch_default": nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),  # where the code initialises nothing
     "haiku": haiku_init,
+    "caffe": nn.initializers.variance_scaling(1.0, "fan_in", "uniform"),  # its "xavier", of the inputs alone
 }
 DENSE_INITS = {
     "tensorflow": {},
@@ -30,6 +31,8 @@ DENSE_INITS = {
         ),
     },
     "haiku": {"kernel_init": haiku_init},
+    "caffe": {"kernel_init": CONV_INITS["caffe"]},
+    "jigsaw": {"kernel_init": nn.initializers.normal(0.005), "bias_init": lambda fan_in: nn.initializers.ones},
     "dino": {"kernel_init": nn.initializers.normal(0.02)},
 }
 

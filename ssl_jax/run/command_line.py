@@ -23,8 +23,11 @@ DISK_ERRORS = (
 CONFIGS = str(Path(__file__).parents[2] / "configs")
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags, joins the other processes if there are any, calls `main()` and exits with its status."""
+def run(main: Callable[..., int | None], arguments: int = 0) -> None:
+    """Parses the flags, joins the other processes if there are any, calls `main()` and exits with its status.
+
+    `arguments`: how many words behind the flags `main` takes at most.
+    """
 
     logging.set_verbosity(logging.WARNING)  # checkpointing says much that is of no use here
     python_logging.getLogger("asyncio").setLevel(python_logging.CRITICAL)  # of failed writes, which are reported
@@ -43,11 +46,11 @@ def run(main: Callable[[], int | None]) -> None:
             _refuse(_explain(error))
 
     def guarded(argv):
-        if len(argv) > 1:
-            _refuse(f"{argv[1]!r} is not a flag; write every option as --name=value")
+        if len(argv) > 1 + arguments:
+            _refuse(f"{argv[1 + arguments]!r} is not a flag; write every option as --name=value")
         try:
             cluster.join()
-            sys.exit(main())
+            sys.exit(main(*argv[1:]))
         except ValueError as error:
             # An error that this project raised is meant for the user; any other ValueError is a defect to be seen.
             if cluster.lost_another(error):

@@ -119,6 +119,8 @@ def _direction(optim: Optim, group: Group, weight_decay, learning_rate) -> optax
         parts.append(optax.scale_by_trust_ratio(trust_coefficient=optim.trust_coefficient))
     if optim.name in ("adam", "adamw"):
         adam = optax.scale_by_adam(optim.b1, optim.b2, optim.eps)
+        if not optim.bias_correction:
+            adam = transforms.scale_by_uncorrected_adam(optim.b1, optim.b2, optim.eps)
         parts.insert(0 if optim.name == "adamw" else len(parts), adam)
     return optax.chain(*parts, optax.scale(group.learning_rate_factor))
 
@@ -160,6 +162,10 @@ def _schedule(optim: Optim, *, batch_size: int, steps: int, steps_per_epoch: flo
         return schedules.step_decay(peak, boundaries, optim.decay_factor, warmup_steps=warmup_steps, start=start)
     if optim.schedule == "linear":
         return schedules.linear_decay(peak, steps, warmup_steps, start=start, end=optim.end_learning_rate)
+    if optim.schedule == "linear_bert":
+        return schedules.overlapped_linear_decay(
+            peak, steps, warmup_steps, start=start, end=optim.end_learning_rate
+        )
     per_epoch = steps_per_epoch if optim.schedule == "cosine_epoch" else None
     return schedules.warmup_cosine(
         peak, steps, warmup_steps, start=start, end=optim.end_learning_rate, steps_per_epoch=per_epoch

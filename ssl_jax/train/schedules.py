@@ -115,6 +115,22 @@ def linear_decay(
     return _warmed_up(lambda step: fall(jnp.maximum(step - warmup_steps, 0)), peak, warmup_steps, start)
 
 
+def overlapped_linear_decay(
+    peak: float, steps: int, warmup_steps: int = 0, *, end: float = 0.0, start: float = 0.0
+) -> Schedule:
+    """BERT's: a linear decay from `peak` at step 0 to `end` at `steps`, in whose place the warm-up stands at first.
+
+    The rate falls from almost `peak` to `peak (1 - warmup_steps / steps)` where the warm-up ends.
+
+    >>> schedule = overlapped_linear_decay(1.0, steps=10, warmup_steps=2)
+    >>> [round(float(schedule(k)), 2) for k in (0, 1, 2, 5, 10)]
+    [0.0, 0.5, 0.8, 0.5, 0.0]
+
+    Source: google-research/bert, optimization.py, `create_optimizer`.
+    """
+    return _warmed_up(linear(peak, end, steps), peak, warmup_steps, start)
+
+
 def step_decay(
     peak: float, boundaries: Sequence[int], factor: float = 0.1, *, warmup_steps: int = 0, start: float = 0.0
 ) -> Schedule:

@@ -88,6 +88,25 @@ def larc(
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
+def scale_by_uncorrected_adam(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Adam without bias correction, `m / (sqrt(v) + eps)`: the first steps are about three times as large.
+
+    Source: google-research/bert, optimization.py, `AdamWeightDecayOptimizer`.
+    """
+
+    def init(params):
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
+
+    def update(updates, state, params=None):
+        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
+        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.nu, updates)
+        updates = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+        return updates, optax.ScaleByAdamState(count=optax.safe_increment(state.count), mu=mu, nu=nu)
+
+    return optax.GradientTransformation(init, update)
+
+
 def clip_each(max_norm: float) -> optax.GradientTransformation:
     """Every parameter's gradient by itself: `g min(1, max_norm / (|g| + 1e-6))`.
 

@@ -57,3 +57,19 @@ def test_wrong_arguments_get_one_sentence():
         losses.masked_reconstruction(x, x[:, :2], jnp.ones((2, 3), bool))
     with pytest.raises(ValueError, match="one of squared, absolute"):
         losses.masked_reconstruction(x, x, jnp.ones((2, 3), bool), error="huber")
+
+
+def test_weighted_pixels(x64):
+    """The mean over pixels that count, each error multiplied by its importance; other pixels may be anything."""
+    rng = np.random.default_rng(2)
+    prediction, target = rng.normal(size=(2, 3, 4, 5, 3))
+    importance = rng.choice([0.0, 1.0, 10.0], (3, 4, 5))
+    errors = np.square(prediction - target).mean(-1) * importance
+    expected = [row.sum() / (m > 0).sum() for row, m in zip(errors, importance, strict=True)]
+    found = losses.weighted_reconstruction(prediction, target, importance, reduction="none")
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert losses.weighted_reconstruction(prediction, target, importance) == pytest.approx(np.mean(expected))
+    gradient = jax.grad(losses.weighted_reconstruction)(jnp.asarray(prediction), target, importance)
+    np.testing.assert_array_equal((np.asarray(gradient) != 0).all(-1), importance > 0)
+    with pytest.raises(ValueError, match="one importance a pixel"):
+        losses.weighted_reconstruction(prediction, target, importance[:, 1:])

@@ -37,7 +37,7 @@ def test_unknown_layers_are_refused():
 
 
 def test_encoders_are_found_by_file_name():
-    assert models.names() == ["alexnet", "nin", "resnet", "vit"]
+    assert models.names() == ["alexnet", "caffenet", "nin", "resnet", "vit"]
     config = ConfigDict({"name": "nin", "blocks": 3, "width": 0.5, "init": "torch"})
     assert models.build(config, norm=BatchNorm, dtype=jnp.float32).feature_dim == 96
     config.name = "resnett"

@@ -68,6 +68,15 @@ def test_cosine_is_the_momentum_of_byol_and_moco_v3():
     np.testing.assert_allclose(schedules.cosine(0.996, 1.0, 1000)(steps), expected, rtol=1e-6)
 
 
+def test_linear_decay_rises_and_falls_in_equal_steps():
+    ours = values(schedules.linear_decay(0.05, 100, end=5e-6), [0, 25, 50, 100, 120])
+    np.testing.assert_allclose(ours, [0.05, 0.03750125, 0.0250025, 5e-6, 5e-6], rtol=1e-4)
+    ours = values(schedules.linear_decay(1.0, 8, 4), range(9))
+    np.testing.assert_allclose(ours, [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25, 0], atol=1e-7)
+    with pytest.raises(ValueError, match="must be shorter than the run"):
+        schedules.linear_decay(1.0, 4, 4)
+
+
 def test_linear_and_constant():
     np.testing.assert_allclose(values(schedules.linear(0.9, 1.0, 10), [0, 5, 10, 11]), [0.9, 0.95, 1, 1], rtol=1e-6)
     np.testing.assert_allclose(values(schedules.constant(0.3), [0, 9]), 0.3, rtol=1e-6)

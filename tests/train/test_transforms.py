@@ -1,12 +1,13 @@
 """What the optimizers of SwAV, DINO, SimSiam and Barlow Twins add, against transcriptions of the official code."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax import serialization
 
-from ssl_jax.train import nonfinite
+from ssl_jax.train import nonfinite, transforms
 from tests.train.test_optim import (
     PLAIN,
     STEPS,
@@ -178,3 +179,18 @@ def test_rates_start_and_end_where_the_config_says():
     constant = schedule(schedule="constant", warmup_steps=10, start_learning_rate=0.5)
     stairs = schedule(schedule="step", boundaries=(50,), warmup_steps=10, start_learning_rate=0.5)
     np.testing.assert_allclose([constant(5), stairs(5), stairs(500)], [0.75, 0.75, 0.1], rtol=1e-6)
+
+
+def test_adam_without_bias_correction():
+    """Two steps by hand, and beside optax's, whose moments are the same."""
+    gradients = [np.array([0.3, -2.0]), np.array([-0.1, 0.5])]
+    transform = transforms.scale_by_uncorrected_adam(0.9, 0.999, 1e-6)
+    state, reference = transform.init(jnp.zeros(2)), optax.scale_by_adam(0.9, 0.999).init(jnp.zeros(2))
+    m = v = np.zeros(2)
+    for gradient in gradients:
+        updates, state = transform.update(jnp.asarray(gradient, jnp.float32), state)
+        _, reference = optax.scale_by_adam(0.9, 0.999).update(jnp.asarray(gradient, jnp.float32), reference)
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        np.testing.assert_allclose(updates, m / (np.sqrt(v) + 1e-6), rtol=1e-4)
+    np.testing.assert_allclose(state.mu, reference.mu, rtol=1e-6)
+    assert abs(float(updates[0])) > 1.5  # with correction about 0.5

@@ -148,9 +148,9 @@ def held_out_lines(rows: list) -> str:
             other = [r["value"] for r in _of(rows, "pretext")
                      if r["features"] == "random" and r["metric"] == row["metric"]]  # fmt: skip
             untrained = f"   untrained {other[-1]:.4g}" if other else ""
-            lines.append(f"held-out {row['metric']:<24}{row['value']:.4g}{untrained}")
+            lines.append(f"held-out {row['metric']:<36}{row['value']:.4g}{untrained}")
         elif row["features"] == "input":
-            lines.append(f"trivial  {row['metric']:<24}{row['value']:.4g}")
+            lines.append(f"trivial  {row['metric']:<36}{row['value']:.4g}")
     return "\n".join(lines)
 
 

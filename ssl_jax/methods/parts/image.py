@@ -66,6 +66,17 @@ def multi_crop(config):
     return views
 
 
+def mean_and_std(config):
+    """`config.augment.mean` and `.std` as arrays `[1, 1, C]`, for methods that must undo the normalisation of views.
+
+    Raises:
+      ValueError: images are not normalised, so that their number of channels is unknown.
+    """
+    if config.augment.mean is None or config.augment.std is None:
+        raise ValueError("config.augment.mean or .std is None; expected that of every channel, such as (0.5, 0.5, 0.5)")
+    return np.array(config.augment.mean)[None, None], np.array(config.augment.std)[None, None]
+
+
 def to_pixels(config):
     """`images [b, H, W, C] -> uint8 [b, H, W, 3]`: views as pictures, the normalisation of `config.augment` undone."""
     mean, std = (None if value is None else np.array(value, np.float32)[None, None, None]

@@ -20,12 +20,14 @@ from ssl_jax.models.initializers import DENSE_INITS, choose
 from ssl_jax.models.norm import BatchNorm
 
 ACTIVATIONS = {"relu": nn.relu, "gelu": partial(nn.gelu, approximate=False)}
-NORMS = ("none", "hidden", "all", "all_unscaled", "all_affine")  # of the last: offset none, neither, both
+NORMS = ("none", "hidden", "first_unscaled", "all", "all_unscaled", "all_affine")
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 
 
-def make_networks(config, *heads: str):
+def make_networks(config, *heads: str, **others: Callable):
     """`axis_name -> {"encoder": module, head: module, ...}`; the heads are those that `config.model` describes.
+
+    `others`: networks of the method's own, such as a decoder: name -> (what makes norms -> module).
 
     Raises:
       ValueError: an unknown name of a model, size, initialisation or place of norms, or groups that do not share the
@@ -39,7 +41,7 @@ def make_networks(config, *heads: str):
         )
     dtype = compute_dtype(config)
     makers = {"encoder": lambda norm: models.build(config.model, norm=norm, dtype=dtype)}
-    makers |= {name: _head(config, name) for name in heads}
+    makers |= {name: _head(config, name) for name in heads} | others
     makers["encoder"](BatchNorm)  # what is wrong with the config is said now
 
     groups_among = norm_groups(config)
@@ -202,10 +204,11 @@ def _head(config, name):
     """The head that `config.model.<name>` describes.
 
     `hidden_dims` and `output_dim` are widths. `norm` says where batch normalisation stands: "none", "hidden" (after
-    every layer but the last), "all", whose last norm has a scale and no offset (official SimCLR), or "all_unscaled",
-    whose last norm has neither (official MoCo v3). `bias`: whether layers that no norm follows have one;
+    every layer but the last), "first_unscaled" (after the first alone, without scale and offset: context prediction),
+    "all", whose last norm has a scale and no offset (official SimCLR), "all_unscaled", whose last norm has neither
+    (official MoCo v3), or "all_affine", whose last norm has both. `bias`: whether layers that no norm follows have one;
     `hidden_bias` (False if left out): whether hidden layers have one in front of their norm (BYOL, VICReg).
-    `activation`: "relu" if left out, or "gelu".
+    `activation`: "relu" if left out, or "gelu". `dropout`: rate after hidden layers, 0 if left out.
     """
     head = config.model[name]
     if head.norm not in NORMS:
@@ -216,10 +219,13 @@ def _head(config, name):
     def make(norm):
         last = {"all": {"use_bias": False}, "all_unscaled": {"use_bias": False, "use_scale": False}, "all_affine": {}}
         last = last.get(head.norm)
+        if head.norm == "first_unscaled":
+            norm = partial(norm, use_scale=False, use_bias=False)
         return MLPHead(
             hidden_dims=tuple(head.hidden_dims), output_dim=head.output_dim, use_bias=head.get("bias", True),
             hidden_bias=head.get("hidden_bias", False), norm=None if head.norm == "none" else norm,
             output_norm=None if last is None else partial(norm, **last), activation=activation,
+            norm_layers=1 if head.norm == "first_unscaled" else None, dropout=head.get("dropout", 0.0),
             dtype=compute_dtype(config), **inits,
         )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Images as patches: cutting and joining them, which of them are hidden, and the trivial way to fill them in."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,13 @@ def rank(order):
     return jnp.argsort(order, axis=1)
 
 
-def harmonic(images, hidden, steps: int | None = None):
+def visible_mean(images, hidden):
+    """The mean colour of each image's visible pixels, `[b, 1, 1, C]`; `hidden` is bool `[b, H, W]`."""
+    visible = (~hidden[..., None]).astype(images.dtype)
+    return (images * visible).sum((1, 2), keepdims=True) / jnp.maximum(visible.sum((1, 2), keepdims=True), 1)
+
+
+def harmonic(images, hidden, steps: int | None = None, hole: int = 0):
     """Images whose hidden pixels are filled with the harmonic function that their borders determine.
 
     Every hidden pixel becomes the mean of its neighbours (Laplace's equation), by relaxation from the mean colour of
@@ -60,18 +68,24 @@ def harmonic(images, hidden, steps: int | None = None):
       images: float `[b, H, W, C]`.
       hidden: bool `[b, H, W]`.
       steps: of the relaxation; None for 4 times the longer side, after which 32 x 32 images change by less than a grey
-        level.
+        level where the holes are of a few pixels.
+      hole: side of the largest hole; where given, Chebyshev's acceleration, with which about 4 times as many steps as
+        that are enough instead of its square.
     """
-    hidden = hidden[..., None]
-    visible = (~hidden).astype(images.dtype)
-    start = (images * visible).sum((1, 2), keepdims=True) / jnp.maximum(visible.sum((1, 2), keepdims=True), 1)
+    # The largest eigenvalue of relaxation in a square; without acceleration omega stays 1.
+    radius = math.cos(math.pi / (hole + 1)) if hole else 0.0
+    start, hidden = visible_mean(images, hidden), hidden[..., None]
 
-    def relax(_, x):
+    def relax(step, carry):
+        x, before, omega = carry
         around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
         mean = (around[:, 2:, 1:-1] + around[:, :-2, 1:-1] + around[:, 1:-1, 2:] + around[:, 1:-1, :-2]) / 4
-        return jnp.where(hidden, mean, images)
+        new = jnp.where(hidden, before + omega * (mean - before), images)
+        return new, x, 1 / (1 - radius**2 * omega / jnp.where(step == 0, 2, 4))
 
-    return lax.fori_loop(0, steps or 4 * max(images.shape[1:3]), relax, jnp.where(hidden, start, images))
+    start = jnp.where(hidden, start, images)
+    carry = start, start, jnp.ones((), images.dtype)
+    return lax.fori_loop(0, steps or 4 * max(images.shape[1:3]), relax, carry)[0]
 
 
 def sheet(*columns) -> np.ndarray:

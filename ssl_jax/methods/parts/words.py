@@ -78,3 +78,25 @@ def huffman(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inside = np.arange(lengths.max()) < lengths[:, None]
     nodes[inside], codes[inside] = np.array([step for path in paths for step in path]).T
     return nodes, codes
+
+
+def slower(counts, method, tokens: int, nodes, codes) -> dict[str, np.ndarray]:
+    """What the gradients of the rows of each table are multiplied by, for sums over batches to be stable.
+
+    The updates of a batch are added up, all from where their rows stood before it. A row that comes hundreds of times,
+    such as the root of the tree, would jump far beyond where one update after another brings it. One that is expected
+    more than `method.most_repeats` times in a batch, sub-sampling counted, moves as far as if it came that often.
+
+    Args:
+      counts: int64 [V], of the words.
+      method: `sample`, `most_repeats`; 0 leaves all as it is.
+      tokens: places of a batch, before sub-sampling.
+      nodes, codes: of `huffman`, or None.
+    """
+    expected = {"inputs": tokens * counts / counts.sum() * keep_probabilities(counts, method.sample)}
+    expected["outputs"] = expected["inputs"]
+    if nodes is not None:
+        visits = np.where(codes >= 0, expected["inputs"][:, None], 0)
+        expected["nodes"] = np.bincount(nodes.ravel(), visits.ravel(), minlength=len(counts) - 1)
+    most = method.most_repeats or np.inf
+    return {name: np.minimum(1, most / np.maximum(times, 1e-9)).astype(np.float32) for name, times in expected.items()}
