@@ -50,7 +50,7 @@ def cifar10_cpu() -> ConfigDict:
     config.method.update(map="stage_2", layer="stage_2", stride=2)
     config.model = defaults.resnet(18, stem="cifar")
     defaults.on_cifar10(config)
-    defaults.on_two_cores(config, epochs=4, batch_size=64)
+    defaults.on_two_cores(config, epochs=8, batch_size=64)
     config.model.width = 0.125
     config.train.steps = 0
     config.augment.crop = False

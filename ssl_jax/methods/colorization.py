@@ -31,7 +31,7 @@ def build(config, facts) -> Method:
 
     `config.method`: `loss`, "classification" or "regression"; `map`, the encoder's layer from which colours are
     predicted; `stride` of the places whose colours are, in pixels; `neighbours` and `sigma` of soft targets; `uniform`,
-    lambda of the rebalancing (1: none); `grey`, the |a| or |b| that an image must exceed somewhere to count in the loss
+    lambda of the rebalancing (1: none); `grey`, the |a| or |b| that an image must reach somewhere to count in the loss
     (0: all count); `temperature` of the annealed mean; `layer`, which `encode` gives where no other is asked for.
 
     Raises:
@@ -55,7 +55,7 @@ def build(config, facts) -> Method:
     def objective(params, outputs, state, progress, axis_name):
         prediction, ab = outputs["prediction"], outputs["colour"]
         counts = jnp.abs(ab).max(axis=(1, 2, 3), keepdims=True) >= method.grey
-        metrics = fit_of_colours(decode(prediction, method.temperature), ab) | {"true_chroma": chroma(ab)}
+        metrics = colour.fit(decode(prediction, method.temperature), ab) | {"true_chroma": colour.chroma(ab)}
         if method.loss == "classification":
             target = colour.soft_encode(ab, method.neighbours, method.sigma)
             metrics["cross_entropy"] = losses.soft_cross_entropy(prediction, target)
@@ -78,15 +78,15 @@ def build(config, facts) -> Method:
     def baselines(batch, outputs):
         """The best constants: the prior, which is the mean distribution, the modal bin, and the mean colour."""
         ab = outputs["colour"]
+        mean = colour.fit(jnp.broadcast_to(jnp.asarray(facts["mean"], wide), ab.shape), ab)
+        mean = {f"{name} of the mean colour": value for name, value in mean.items()}
+        if method.loss == "regression":
+            return mean
         prior = jnp.asarray(np.log(np.maximum(facts["soft"], NEVER_SEEN)), wide)[None, None, None]
         target = colour.soft_encode(ab, method.neighbours, method.sigma)
-        mean = fit_of_colours(jnp.broadcast_to(jnp.asarray(facts["mean"], wide), ab.shape), ab)
         modal = accuracy(int(np.argmax(facts["histogram"])), ab)
-        return (
-            {"cross_entropy of the prior": -jnp.mean(jnp.sum(target * prior, axis=-1))}
-            | {f"{name} of the modal bin": value for name, value in modal.items()}
-            | {f"{name} of the mean colour": value for name, value in mean.items()}
-        )
+        modal = {f"{name} of the modal bin": value for name, value in modal.items()}
+        return {"cross_entropy of the prior": -jnp.mean(jnp.sum(target * prior, axis=-1))} | modal | mean
 
     def pictures(params, state, batch, key):
         """A row an example: grey, coloured at falling temperatures, the truth."""
@@ -148,13 +148,3 @@ def colouriser(config):
 def centred(lab):
     """What the network sees of Lab `[..., 3]`: lightness alone, `[..., 1]`, without its typical value."""
     return lab[..., :1] - TYPICAL_L
-
-
-def chroma(ab):
-    """The mean distance of colours `[..., 2]` from grey."""
-    return jnp.mean(jnp.sqrt(jnp.sum(jnp.square(ab), axis=-1)))
-
-
-def fit_of_colours(found, ab) -> dict[str, jax.Array]:
-    """The mean squared distance of colours to the true ones, and how strong they are."""
-    return {"squared_error": jnp.mean(jnp.sum(jnp.square(found - ab), axis=-1)), "chroma": chroma(found)}

@@ -18,8 +18,7 @@ def ab():
 
 
 def test_the_bins_are_those_that_srgb_reaches():
-    """A bin is a cell of the grid of 10 that holds a colour of sRGB; the published table has 313, all but a few at
-    the border of what is found here."""
+    """Every cell of the grid of 10 that holds a colour of sRGB is in the published table; at the border it has more."""
     assert BINS.shape == (313, 2) and len(np.unique(BINS, axis=0)) == 313 and not (BINS % 10).any()
     levels = np.linspace(0, 1, 64)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)

@@ -158,3 +158,13 @@ def to_pixels(lightness, ab):
     """A picture uint8 `[b, H, W, 3]` of lightness `[b, H, W, 1]` and colours of any resolution `[b, h, w, 2]`."""
     ab = jax.image.resize(ab, (*lightness.shape[:3], 2), "bilinear")
     return jnp.uint8(255 * lab_to_rgb(jnp.concatenate([lightness, ab], axis=-1)) + 0.5)
+
+
+def chroma(ab):
+    """The mean distance of colours `[..., 2]` from grey."""
+    return jnp.mean(jnp.sqrt(jnp.sum(jnp.square(ab), axis=-1)))
+
+
+def fit(found, ab) -> dict[str, jax.Array]:
+    """The mean squared distance of colours to the true ones, and how strong they are."""
+    return {"squared_error": jnp.mean(jnp.sum(jnp.square(found - ab), axis=-1)), "chroma": chroma(found)}
