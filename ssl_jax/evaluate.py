@@ -104,7 +104,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         counted = captions[0] and pixels <= MOST_PIXELS
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
-    pixels = 4 * len(train) * math.prod(train[0]["image"].shape)
+    pixels = 4 * len(train) * math.prod(np.shape(train[0].get("image", ())))
     captions = [getattr(source, "captions", None) is not None for source in (train, test)]
     labelled = train.num_classes is not None and test.num_classes is not None
     has = {"label": labelled, "text": captions[1], "text tower": encoder.joint is not None}
