@@ -107,6 +107,10 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         counted = captions[0] and naive is not None
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
+<<<<<<< HEAD
+=======
+    pixels = 4 * len(train) * math.prod(np.shape(train[0].get("image", ())))
+>>>>>>> m_clip
     captions = [getattr(source, "captions", None) is not None for source in (train, test)]
     labelled = train.num_classes is not None and test.num_classes is not None
     has = (frozenset(KEPT) & train[0].keys() & test[0].keys()) - (set() if labelled else {"label"})

@@ -24,7 +24,10 @@ def views(key, example):
     }  # fmt: skip
 
 
-METHOD = Method(init=None, views=views, embed=embed, objective=objective, encode=None)
+METHOD = Method(
+    init=None, views=views, embed=embed, objective=objective, encode=None,
+    baselines=lambda batch, outputs: {"loss of zero": jnp.float32(2.0)},
+)  # fmt: skip
 
 
 def test_metrics_are_means_over_batches_and_classes_have_their_own():
@@ -38,18 +41,21 @@ def test_metrics_are_means_over_batches_and_classes_have_their_own():
         for i in (0, 4)
     ]  # fmt: skip
     run = held_out.forward(METHOD, Progress(0, 1))
-    metrics, by_class, rows = held_out.measure(run, jnp.float32(0), {}, batches, jax.random.key(0))
-    assert rows == 8 and by_class == {0: 2 / 3, 1: 0.4}
+    metrics, by_class, trivial, rows = held_out.measure(run, jnp.float32(0), {}, batches, jax.random.key(0))
+    assert rows == 8 and trivial == {"loss of zero": 2.0} and by_class == {0: 2 / 3, 1: 0.4}
     assert set(metrics) == {"loss"}  # what is not finite is no metric
     again = held_out.measure(run, jnp.float32(0), {}, batches, jax.random.key(0))
     assert again[0] == metrics and held_out.measure(run, jnp.float32(0), {}, batches, jax.random.key(1))[0] != metrics
 
 
 def test_pretext_needs_no_labels_and_stands_beside_the_untrained_network():
-    found = {"random": ({"loss": 1.4}, {}, 8), "encoder": ({"loss": 0.5}, {3: 0.25}, 8)}
+    zero = {"loss of zero": 1.0}
+    found = {"random": ({"loss": 1.4}, {}, zero, 8), "encoder": ({"loss": 0.5}, {3: 0.25}, zero, 8)}
     rows = protocols.evaluate(protocols.Context(has=frozenset(), held_out=found.get, split="test"), ("pretext",))
     assert [(row["features"], row["metric"], row["value"], row["n"]) for row in rows] == [
-        ("random", "loss", 1.4, 8), ("encoder", "loss", 0.5, 8), ("encoder", "top1 of class 3", 0.25, 8)
+        ("random", "loss", 1.4, 8), ("encoder", "loss", 0.5, 8), ("encoder", "top1 of class 3", 0.25, 8),
+        ("input", "loss of zero", 1.0, 8),
     ]  # fmt: skip
     lines = protocols.held_out_lines(rows).splitlines()
-    assert lines[0].split() == ["held-out", "loss", "0.5", "untrained", "1.4"] and len(lines) == 2
+    assert lines[0].split() == ["held-out", "loss", "0.5", "untrained", "1.4"] and len(lines) == 3
+    assert lines[2].split() == ["trivial", "loss", "of", "zero", "1"]

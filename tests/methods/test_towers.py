@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax import encoder, methods
+from ssl_jax import defaults, encoder, methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.run import facts
 from ssl_jax.train import optim, parallel
@@ -67,6 +67,20 @@ def test_gains_biases_and_the_class_token_do_not_decay_and_a_locked_tower_stays(
     updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
     assert not any(leaf.any() for leaf in jax.tree.leaves(updates["encoder"]))
     assert all(leaf.any() for leaf in jax.tree.leaves(updates["text"]))
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_locked_tower_keeps_its_batch_statistics(tiny, own_batch, locked):
+    config = tiny("clip")
+    config.method.locked = locked
+    config.model = defaults.resnet(10, width=1 / 16, text=config.model.text)
+    batch, known = own_batch(config, 8)
+    method = methods.build(config, known)
+    views = jax.vmap(method.views)(jax.random.split(jax.random.key(1), 8), jax.tree.map(jnp.asarray, batch))
+    params, state = jax.jit(method.init)(jax.random.key(0), views)
+    _, after = jax.jit(lambda *given: method.embed(*given, jax.random.key(2), PROGRESS, None))(params, state, views)
+    same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (state, after)), strict=True)]
+    assert same and all(same) == locked
 
 
 def test_what_comes_after_the_end_is_not_seen_by_clip_and_is_by_siglip(parts):

@@ -317,7 +317,7 @@ def test_dropped_branches_leave_the_tokens_as_they_are(key):
     "options, images, layer, message",
     [
         ({"positions": "rotary"}, jnp.ones((1, 8, 8, 3)), None, r"positions 'rotary' and expects one of \['learned'"),
-        ({"pool": "max"}, jnp.ones((1, 8, 8, 3)), None, r"pool 'max' and expects one of \['class', 'mean'\]"),
+        ({"pool": "max"}, jnp.ones((1, 8, 8, 3)), None, r"pool 'max' and expects one of \['class', 'mean', 'map'\]"),
         ({"init_scheme": "he"}, jnp.ones((1, 8, 8, 3)), None, r"init_scheme 'he' and expects one of \['moco_v3'"),
         ({"attention": "flash"}, jnp.ones((1, 8, 8, 3)), None, r"attention 'flash' and expects one of \[None, 'xla'"),
         ({"heads": 3}, jnp.ones((1, 8, 8, 3)), None, "width 8 and expects a multiple of heads=3"),

@@ -120,7 +120,7 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         keys = networks.example_keys(key, batch["index"], 0)
         features, new = networks.run(
             make(axis_name, len(images))["encoder"], params["encoder"], stats.get("encoder", {}), images,
-            train=train, keys=keys,
+            train=train and not config.method.locked, keys=keys,
         )  # fmt: skip
         texts, _ = networks.run(text_tower, params["text"], {}, batch["tokens"], train=train)
         outputs = {"z_a": projected("encoder", features, params), "z_b": projected("text", texts, params)}
