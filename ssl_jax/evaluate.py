@@ -58,10 +58,11 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
-def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer: str | None, files: dict):
+def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer, files: dict):
     """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
 
-    `splits`: the sources of the training and the test split; `files`: as in `protocols.Context`.
+    `splits`: the sources of the training and the test split; `layer`: its name or None; `files`: as in
+    `protocols.Context`.
     """
     known = facts.read(directory)
     method = methods.build(config, known)
@@ -107,10 +108,6 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         counted = captions[0] and naive is not None
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
-<<<<<<< HEAD
-=======
-    pixels = 4 * len(train) * math.prod(np.shape(train[0].get("image", ())))
->>>>>>> m_clip
     captions = [getattr(source, "captions", None) is not None for source in (train, test)]
     labelled = train.num_classes is not None and test.num_classes is not None
     has = (frozenset(KEPT) & train[0].keys() & test[0].keys()) - (set() if labelled else {"label"})
@@ -120,7 +117,8 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     has |= {name for name, path in files.items() if path}
     return protocols.Context(
         has=frozenset(has), features=found, held_out=measure, words=words if method.words else None, files=files,
-        towers=two_towers, test=test, num_classes=train.num_classes, input_title=title, split=config.eval.test_split, layer=layer,
+        towers=two_towers, test=test, num_classes=train.num_classes, input_title=title,
+        split=config.eval.test_split, layer=layer,
         classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
         seed=config.seed,
     )  # fmt: skip

@@ -23,8 +23,8 @@ def rgb_to_lab(rgb):
     Returns:
       `[..., 3]`, float32 or wider.
 
-    >>> rgb_to_lab(jnp.array([1.0, 0.0, 0.0])).round(2).tolist()
-    [53.2400016784668, 80.08999633789062, 67.19999694824219]
+    >>> [round(value) for value in rgb_to_lab(jnp.array([1.0, 0.0, 0.0])).tolist()]
+    [53, 80, 67]
 
     Source: CIE 15; IEC 61966-2-1; `skimage.color.rgb2lab`.
     """
@@ -38,8 +38,8 @@ def rgb_to_lab(rgb):
 def lab_to_rgb(lab):
     """The inverse of `rgb_to_lab`; colours that sRGB does not have are clipped to [0, 1].
 
-    >>> lab_to_rgb(rgb_to_lab(jnp.array([0.2, 0.4, 0.6]))).round(4).tolist()
-    [0.20000000298023224, 0.4000000059604645, 0.6000000238418579]
+    >>> [round(value, 3) for value in lab_to_rgb(rgb_to_lab(jnp.array([0.2, 0.4, 0.6]))).tolist()]
+    [0.2, 0.4, 0.6]
     """
     lab = lab.astype(jnp.promote_types(lab.dtype, jnp.float32))
     y = (lab[..., 0] + 16) / 116
