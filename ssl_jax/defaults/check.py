@@ -74,7 +74,8 @@ MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have mor
     "vit": {
         "size": one_of("nano", "micro", "tiny", "small", "base", "large", "huge"), "patch_size": whole(1),
         "heads": whole(0), "positions": one_of("learned", "sincos_moco_v3", "sincos_mae"), "class_token": BOOL,
-        "pool": one_of("class", "mean"), "init": one_of("moco_v3", "mae", "dino"), "drop_path": BELOW_ONE,
+        "pool": one_of("class", "mean", "map"), "init": one_of("moco_v3", "mae", "dino", "clip", "siglip"),
+        "drop_path": BELOW_ONE,
         "attention": or_none(one_of("xla", "cudnn")), "remat": BOOL, **NORMS,
     },
     "nin": {"blocks": one_of(3, 4, 5), "width": POSITIVE, "init": NAME, **NORMS},
