@@ -108,7 +108,7 @@ def tiny() -> ConfigDict:
     )  # fmt: skip
     config = defaults.smallest(config)
     config.method.dimension, config.augment.size = 16, 16
-    config.data.source = "synthetic:16x200"
+    config.data.source = "synthetic:16x400"
     return config
 
 

@@ -101,7 +101,7 @@ def tiny() -> ConfigDict:
     config.model = vit("nano", patch_size=8, vocabulary=560, length=16, width=32, depth=2, heads=2)
     config = defaults.smallest(config)
     config.method.update(dimension=32, image_projection=False)
-    config.augment.size, config.data.source = 16, "synthetic:16x200"
+    config.augment.size, config.data.source = 16, "synthetic:16x400"
     return config
 
 
