@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ssl_jax.models import vit
 from ssl_jax.models.positions import SINCOS
 from ssl_jax.models.resnet import BLOCKS
-from ssl_jax.models.vit import EPSILON, SIZES
+from ssl_jax.models.vit import SIZES
 
 
 class ResNet(nn.Module):
@@ -88,7 +89,7 @@ class ViT(nn.Module):
         self.blocks = [f"block_{i + 1}" for i in range(size["depth"])]
         for name in self.blocks:
             self.add_module(name, Block(width, heads))
-        self.norm, self.feature_dim = nn.LayerNorm(width, EPSILON), width
+        self.norm, self.feature_dim = nn.LayerNorm(width, vit.ViT.epsilon), width
 
     def forward(self, images):
         (b, c, height, width), p = images.shape, self.p
@@ -106,7 +107,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm_1, self.norm_2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
+        self.norm_1, self.norm_2 = nn.LayerNorm(width, vit.ViT.epsilon), nn.LayerNorm(width, vit.ViT.epsilon)
         self.attention = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "out": nn.Linear(width, width)})
         self.mlp = nn.ModuleDict({"dense_1": nn.Linear(width, 4 * width), "dense_2": nn.Linear(4 * width, width)})
 

@@ -63,6 +63,12 @@ def test_every_method_has_a_config_file():
     assert set(methods.names()) == {path.stem for path in CONFIGS.glob("*.py")}
 
 
+def test_every_system_of_the_history_is_there():
+    """Word2Vec, BERT, context prediction, inpainting, colorization, split-brain, rotation, CPC, MoCo v1-v3, ..."""
+    systems = "word2vec bert context_prediction inpainting colorization split_brain rotation cpc_audio cpc_image"
+    assert set(systems.split()) | {"moco", "moco_v3", "simclr", "mae", "clip", "siglip"} <= set(methods.names())
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'digits'"):
         config_module(CONFIGS / "simclr.py").get_config("digit")

@@ -152,3 +152,22 @@ def unit_contrast(patch, epsilon: float = 1e-12):
     Source: `prep_image` of cdoersch/deepcontext, train.py: "so that gradients are a less useful cue".
     """
     return patch * (CONTRAST * jax.lax.rsqrt(jnp.mean(patch * patch) + epsilon))
+
+
+def overlapping_grid(image, patch: int, stride: int):
+    """All patches of `patch` pixels at a stride, `[n, n, patch, patch, C]`, n = (size - patch) / stride + 1.
+
+    Raises:
+      ValueError: the image is not square, or the stride leaves a rest.
+
+    >>> overlapping_grid(jnp.arange(16.0).reshape(4, 4, 1), patch=2, stride=1)[0, 2, ..., 0].tolist()
+    [[2.0, 3.0], [6.0, 7.0]]
+    """
+    height, width, _ = image.shape
+    if height != width or height < patch or (height - patch) % stride:
+        raise ValueError(
+            f"An image of {height} x {width} pixels was given for patches of {patch} at a stride of {stride}; expected "
+            "a square one that they fill"
+        )
+    places = np.arange(0, height - patch + 1, stride)
+    return jnp.stack([jnp.stack([image[y : y + patch, x : x + patch] for x in places]) for y in places])

@@ -12,7 +12,7 @@ IMPOSSIBLE = -1e30  # the logit of a frame that is no negative; finite, so that 
 
 
 def cpc(
-    predictions, targets, valid=None, *, negatives="both", group_size=None, kinds=None, drawn=None, scale=1.0,
+    predictions, targets, valid=None, *, first=1, negatives="both", group_size=None, kinds=None, drawn=None, scale=1.0,
     axis_name=None,
 ):  # fmt: skip
     """InfoNCE of K future frames of every sequence: each prediction finds its frame among other frames.
@@ -22,9 +22,11 @@ def cpc(
     is the mean over i and t, then over k. Padding is neither predicted, nor predicted from, nor a negative.
 
     Args:
-      predictions: float `[b, K, S, D]`, this device's rows; `predictions[i, k - 1, t]` predicts `targets[i, t + k]`.
-      targets: float `[b, T, D]`, the frames, `T = S + K`.
+      predictions: float `[b, K, S, D]`, this device's rows; `predictions[i, k, t]` predicts `targets[i, t + first +
+        k]`.
+      targets: float `[b, T, D]`, the frames, `T = S + K + first - 1`.
       valid: bool `[b, T]`, False for padding; None: none.
+      first: how many frames ahead the first prediction is.
       negatives: frames of "both" the same and other sequences, of the same "sequence" alone, or of the rest of the
         "batch" alone.
       group_size: so many consecutive sequences of the GLOBAL batch are each other's negatives, as on devices that do
@@ -49,8 +51,8 @@ def cpc(
     van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4, arXiv 1807.03748.
     """
     terms = cpc_terms(
-        predictions, targets, valid, negatives=negatives, group_size=group_size, kinds=kinds, drawn=drawn, scale=scale,
-        axis_name=axis_name,
+        predictions, targets, valid, first=first, negatives=negatives, group_size=group_size, kinds=kinds, drawn=drawn,
+        scale=scale, axis_name=axis_name,
     )  # fmt: skip
     return jnp.mean(terms["loss"])
 
@@ -71,7 +73,7 @@ def cpc_terms(predictions, targets, valid=None, *, axis_name=None, **options) ->
 
 
 def cpc_positions(
-    predictions, targets, valid=None, *, negatives="both", group_size=None, kinds=None, drawn=None, scale=1.0,
+    predictions, targets, valid=None, *, first=1, negatives="both", group_size=None, kinds=None, drawn=None, scale=1.0,
     axis_name=None,
 ) -> dict[str, jax.Array]:  # fmt: skip
     """The terms of every prediction, `[K, b, S]` each, and `weight` bool, False where padding has a part in it.
@@ -80,7 +82,7 @@ def cpc_positions(
     """
     b, steps, contexts, _ = predictions.shape
     frames = targets.shape[1]
-    _check(predictions, targets, negatives)
+    _check(predictions, targets, negatives, first)
     valid = jnp.ones(targets.shape[:2], bool) if valid is None else valid
     cut, own = _groups(b, group_size, axis_name)
     kinds = jnp.zeros(b, jnp.int32) if kinds is None else kinds
@@ -127,7 +129,7 @@ def cpc_positions(
         found = {name: values.reshape(b, contexts) for name, values in found.items()}
         return found | {"weight": valid[:, :contexts] & lax.dynamic_slice_in_dim(valid, k, contexts, axis=1)}
 
-    return lax.map(step, (jnp.moveaxis(predictions, 1, 0), jnp.arange(1, steps + 1)))
+    return lax.map(step, (jnp.moveaxis(predictions, 1, 0), first + jnp.arange(steps)))
 
 
 def _groups(b: int, group_size, axis_name):
@@ -148,12 +150,12 @@ def _groups(b: int, group_size, axis_name):
     return cut, (axis_index(axis_name) * b + jnp.arange(b) - first)[None]
 
 
-def _check(predictions, targets, negatives):
+def _check(predictions, targets, negatives, first):
     if negatives not in NEGATIVES:
         raise ValueError(f"negatives is {negatives!r}; expected one of {', '.join(NEGATIVES)}")
     b, steps, contexts, width = predictions.shape
-    if targets.shape != (b, contexts + steps, width):
+    if targets.shape != (b, contexts + steps + first - 1, width):
         raise ValueError(
             f"predictions has shape {predictions.shape} and targets has shape {targets.shape}, but they must be "
-            "[b, K, S, D] and [b, S + K, D]: predict from all frames but the last K."
+            f"[b, K, S, D] and [b, S + K + {first - 1}, D]: predict from all frames but the last K."
         )

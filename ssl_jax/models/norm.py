@@ -190,3 +190,39 @@ def _blocks(batch: int, groups: int):
 def _shard(ids, b: int, axis_name):
     """This device's `[b]` of ids of the global batch."""
     return lax.dynamic_slice_in_dim(ids, collectives.axis_index(axis_name) * b, b)
+
+
+class MapNorm(nn.Module):
+    """Layer normalisation of a whole map: over all axes but the first, with a scale and an offset for each channel.
+
+    For networks that no batch statistics may enter; called as `BatchNorm` is.
+
+    Args:
+        epsilon: added to the variance.
+        scale_init: initializer of `scale`.
+        dtype: of the output; None keeps the input's. Parameters and statistics are float32 or wider.
+
+    Call with x, float [b, ..., C]; `train` and `group_ids` are unused.
+
+    >>> x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    >>> y, _ = MapNorm().init_with_output(jax.random.key(1), 5 + 2 * x, train=True)
+    >>> bool(jnp.allclose(y.mean((1, 2, 3)), 0, atol=1e-5))
+    True
+
+    Source: Ba et al., https://arxiv.org/abs/1607.06450, section 3.
+    """
+
+    epsilon: float = 1e-5
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x, *, train: bool, group_ids=None):
+        wide, axes = jnp.promote_types(x.dtype, jnp.float32), tuple(range(1, x.ndim))
+        y = x.astype(wide)
+        y = y - y.mean(axes, keepdims=True)
+        y = y * jax.lax.rsqrt(jnp.square(y).mean(axes, keepdims=True) + self.epsilon)
+        shape = (1,) * (x.ndim - 1) + (x.shape[-1],)
+        scale = self.param("scale", self.scale_init, shape[-1:], wide).reshape(shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:], wide).reshape(shape)
+        return (y * scale + bias).astype(self.dtype or x.dtype)
