@@ -45,7 +45,7 @@ def test_it_is_evaluated_on_words_and_on_its_own_task(run, capsys):
 def test_documents_with_labels_are_probed(run, capsys):
     folder, _ = run
     rows = evaluate.evaluate(folder / "run", ("knn",), data="synthetic_text")
-    assert {row["features"] for row in rows} == {"random", "encoder"}  # text has no pixels
+    assert {row["features"] for row in rows} == {"input", "random", "encoder"}  # the input: TF-IDF
     assert all(row["value"] > 0.4 for row in rows)  # of four topics, from the words alone
     arrays = embed.embed(folder / "run", "synthetic_text", "test", folder / "features.npz")
     assert arrays["features"].shape == (400, 8) and arrays["label"].shape == (400,)
