@@ -235,7 +235,7 @@ def test_parameters_of_another_run_become_the_teacher_too(moco, batches):
         ({"model.norm_groups": 0}, "norm_groups is 0"),
         ({"method.momentum_schedule": "step"}, "momentum_schedule is 'step'; expected one of constant"),
         ({"model.init": "he"}, "config.model.init is 'he'; expected one of tensorflow, torch"),
-        ({"model.projector.norm": "some"}, "projector.norm is 'some'; expected one of none, hidden, all"),
+        ({"model.projector.norm": "some"}, "projector.norm is 'some'; expected one of none, hidden, first_unscaled"),
         ({"model.name": "resnett"}, "config.model.name is 'resnett'; expected one of .* did you mean 'resnet'"),
         ({"model.name": "vit"}, "config.model has no size, heads, .*; start from a recipe of a vision"),
     ],

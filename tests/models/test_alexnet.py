@@ -37,7 +37,8 @@ def test_unknown_layers_are_refused():
 
 
 def test_encoders_are_found_by_file_name():
-    assert models.names() == ["alexnet", "caffenet", "nin", "resnet", "text", "vit"]
+    names = models.names()
+    assert {"alexnet", "nin", "resnet", "vit", "text", "audio"} <= set(names) and "heads" not in names
     config = ConfigDict({"name": "nin", "blocks": 3, "width": 0.5, "init": "torch"})
     assert models.build(config, norm=BatchNorm, dtype=jnp.float32).feature_dim == 96
     config.name = "resnett"
