@@ -59,5 +59,5 @@ def main(_) -> None:
 
 if __name__ == "__main__":
     flags.DEFINE_string("other", None, "The other checkout.", required=True)
-    flags.DEFINE_list("methods", METHODS, "Which methods.")
+    flags.DEFINE_list("methods", list(METHODS), "Which methods.")
     app.run(main)
