@@ -18,7 +18,9 @@ LAYERS = {  # a folder of ssl_jax, or one module in it: what it may import besid
     "losses": {"collectives", "dtypes"},
     "models": {"collectives", "dtypes"},
     "augment": {"dtypes"},
-    "methods": {"collectives", "dtypes", "losses", "models", "augment", "data.tokenizer", "data.wordpiece"},
+    "methods": {
+        "collectives", "dtypes", "losses", "models", "augment", "data.arrays", "data.tokenizer", "data.wordpiece",
+    },
     "data": set(),
     "dtypes": set(),
     "train": {"collectives", "dtypes", "methods", "defaults"},

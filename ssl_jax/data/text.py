@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_jax.data.arrays import ArraySource, from_arrays
+
 CHUNK = 1 << 24  # bytes that are searched for line ends at a time
 SPLITS = ("train", "validation", "test")
 TOPICS = {
@@ -125,27 +127,7 @@ def load(rest: str, split: str) -> Lines:
     return source
 
 
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """Sentences in memory with their labels."""
-
-    name: str
-    texts: list[str]
-    labels: np.ndarray
-
-    num_classes = cached_property(lambda self: int(self.labels.max()) + 1)
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {"text": np.array(self.texts[i]), "label": self.labels[i]}
-
-    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return {"text": np.array([self.texts[i] for i in ids]), "label": self.labels[ids]}
-
-
-def load_tsv(rest: str, split: str) -> Labelled:
+def load_tsv(rest: str, split: str) -> ArraySource:
     """The source of a spec `tsv:PREFIX`; `rest` is the prefix.
 
     Raises:
@@ -164,7 +146,7 @@ def load_tsv(rest: str, split: str) -> Labelled:
         shown = f"line {wrong[0] + 2} is {lines[wrong[0]][:60]!r}" if wrong else "it has none"
         raise ValueError(f"{path}: {shown}; expected lines of a class number, a tab and a sentence behind a header")
     labels = np.array([int(label) for label, _, _ in found], np.int32)
-    return Labelled(f"tsv:{rest}/{split}", [text for _, _, text in found], labels)
+    return from_arrays({"text": np.array([text for _, _, text in found]), "label": labels}, f"tsv:{rest}/{split}")
 
 
 def synthetic(rest: str, split: str) -> Sentences:

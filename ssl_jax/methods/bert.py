@@ -16,11 +16,12 @@ from ssl_jax.augment.token_masks import choose_places, hide
 from ssl_jax.data import wordpiece
 from ssl_jax.losses.embeddings import mean
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import neighbours, networks, packing
+from ssl_jax.methods.parts import networks, ngrams, packing
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.methods.parts.text import Documents
-from ssl_jax.models.bert import ACTIVATIONS, SIZES, Bert, MaskedHead, NextSentenceHead
+from ssl_jax.models.bert import SIZES, Bert, MaskedHead, NextSentenceHead
 from ssl_jax.models.initializers import choose
+from ssl_jax.models.transformer import ACTIVATIONS
 
 
 def facts(source, config) -> dict:
@@ -36,7 +37,7 @@ def facts(source, config) -> dict:
         texts = (source[i]["text"] for i in range(len(source)))
         held = wordpiece.train(texts, method.vocabulary, method.lower_case)
     rows = read(source, config, {"tokenizer": np.frombuffer(held.encode(), np.uint8)}, True)
-    counts = neighbours.count(rows.arrays["tokens"], wordpiece.load(held).get_vocab_size())
+    counts = ngrams.count(rows.arrays["tokens"], wordpiece.load(held).get_vocab_size())
     return {"tokenizer": np.frombuffer(held.encode(), np.uint8), **counts}
 
 
@@ -118,8 +119,8 @@ def build(config, facts) -> Method:
         masked, right = outputs["masked"].reshape(-1), right.astype(loss.dtype)
         metrics = {
             "masked_loss": loss, "chance_loss": jnp.asarray(math.log(size), loss.dtype),
-            "mask_top1": mean(right, masked, axis_name=axis_name),
-            "told_top1": mean(right, flat["counts"], axis_name=axis_name),
+            "mask_token_top1": mean(right, masked, axis_name=axis_name),
+            "masked_top1": mean(right, flat["counts"], axis_name=axis_name),
         }  # fmt: skip
         if method.next_sentence:
             next_loss = losses.cross_entropy(outputs["next_logits"], outputs["next"], axis_name=axis_name)
@@ -143,9 +144,9 @@ def build(config, facts) -> Method:
         return jnp.sum(hidden * weights, axis=1) / jnp.maximum(jnp.sum(weights, axis=1), 1)
 
     def baselines(batch, outputs):
-        told = neighbours.tell(facts, batch["tokens"], batch["places"])
+        told = ngrams.tell(facts, batch["tokens"], batch["places"])
         right = {name: (token == batch["target"]).astype(jnp.float32) for name, token in told.items()}
-        return {f"mask_top1 of {name}": mean(x.ravel(), batch["masked"].ravel()) for name, x in right.items()}
+        return {f"mask_token_top1 of {name}": mean(x.ravel(), batch["masked"].ravel()) for name, x in right.items()}
 
     return Method(
         init=init,

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.initializers import CONV_INITS, DENSE_INITS, choose
 from ssl_jax.models.norm import BatchNorm
 
@@ -65,7 +66,8 @@ class AlexNet(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
-        self._check(images, layer)
+        check_layer("AlexNet", layer, self.layers)
+        check_images("AlexNet", images, smallest=63)
         wide, x = jnp.promote_types(self.dtype, jnp.float32), images.astype(self.dtype)
         options = {"use_bias": False, "dtype": self.dtype, "param_dtype": wide}
 
@@ -89,15 +91,6 @@ class AlexNet(nn.Module):
             x = nn.Dense(self.feature_dim, kernel_init=self.dense_init, name=f"dense_{i}", **options)(x)
             x = activate(x, f"norm_{i}")
         return x.astype(wide)
-
-    def _check(self, images, layer):
-        if layer is not None and layer not in self.layers:
-            raise ValueError(f"AlexNet was given layer {layer!r} and expects one of {list(self.layers)}, or None.")
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating) or min(images.shape[1:3]) < 63:
-            raise ValueError(
-                f"AlexNet was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C] of at "
-                "least 63 pixels on a side; convert uint8 images to floats in [0, 1], or resize them."
-            )
 
 
 def build(model, *, norm, dtype) -> AlexNet:

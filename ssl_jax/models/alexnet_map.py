@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.initializers import CONV_INITS, choose
 from ssl_jax.models.norm import BatchNorm
 
@@ -69,13 +70,8 @@ class AlexNetMap(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
-        if layer is not None and layer not in CONVOLUTIONS:
-            raise ValueError(f"AlexNetMap was given layer {layer!r} and expects one of {list(CONVOLUTIONS)}, or None.")
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"AlexNetMap was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
-                "convert uint8 images to floats."
-            )
+        check_layer("AlexNetMap", layer, self.layers)
+        check_images("AlexNetMap", images)
         wide, x = jnp.promote_types(self.dtype, jnp.float32), images.astype(self.dtype)
         for name, (channels, size, stride, margin, dilation, groups, pool) in CONVOLUTIONS.items():
             x = nn.Conv(

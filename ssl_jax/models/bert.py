@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ssl_jax.models.dropout import Dropout
-from ssl_jax.models.transformer import Dense, exact_gelu, run_blocks
+from ssl_jax.models.transformer import ACTIVATIONS, Dense, run_blocks
 
 SIZES = {  # heads have 64 values each
     "nano": dict(width=16, depth=2, heads=2),  # for tests
@@ -18,7 +18,6 @@ SIZES = {  # heads have 64 values each
     "base": dict(width=768, depth=12, heads=12),
     "large": dict(width=1024, depth=24, heads=16),
 }
-ACTIVATIONS = {"gelu_tanh": partial(nn.gelu, approximate=True), "gelu": exact_gelu}
 normal = nn.initializers.truncated_normal(0.02 / 0.87962566103423978)  # cut at 2 deviations, which are 0.02 afterwards
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.dropout import Dropout
 from ssl_jax.models.initializers import CONV_INITS, choose
 from ssl_jax.models.norm import BatchNorm
@@ -73,7 +74,8 @@ class CaffeNet(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
-        self._check(images, layer)
+        check_layer("CaffeNet", layer, self.layers)
+        check_images("CaffeNet", images, smallest=21)
         wide, x = jnp.promote_types(self.dtype, jnp.float32), images.astype(self.dtype)
         first_stride = 2 if self.jigsaw else 4
 
@@ -106,15 +108,6 @@ class CaffeNet(nn.Module):
                 x = local_response_norm(x)
         x = activate(nn.Dense(self.feature_dim, name="dense_6", **options(6))(x.reshape(len(x), -1)), 6)
         return Dropout(0.5 if self.jigsaw else 0.0, layer=6)(x, keys, train).astype(wide)
-
-    def _check(self, images, layer):
-        if layer is not None and layer not in self.layers:
-            raise ValueError(f"CaffeNet was given layer {layer!r} and expects one of {list(self.layers)}, or None.")
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating) or min(images.shape[1:3]) < 21:
-            raise ValueError(
-                f"CaffeNet was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C] of at "
-                "least 21 pixels on a side; convert uint8 images to floats, or resize them."
-            )
 
 
 def max_pool(x):

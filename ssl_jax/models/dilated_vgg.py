@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.initializers import CONV_INITS, choose
 from ssl_jax.models.norm import BatchNorm
 
@@ -65,13 +66,8 @@ class DilatedVGG(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
-        if layer is not None and layer not in LAYERS:
-            raise ValueError(f"DilatedVGG was given layer {layer!r} and expects one of {list(LAYERS)}, or None.")
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"DilatedVGG was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
-                "convert uint8 images to floats."
-            )
+        check_layer("DilatedVGG", layer, self.layers)
+        check_images("DilatedVGG", images)
         wide, x = jnp.promote_types(self.dtype, jnp.float32), images.astype(self.dtype)
         options = {"kernel_init": self.kernel_init, "dtype": self.dtype, "param_dtype": wide}
 

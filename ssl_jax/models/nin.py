@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.convolution import Conv
 from ssl_jax.models.initializers import CONV_INITS, choose
 from ssl_jax.models.norm import BatchNorm
@@ -83,13 +84,8 @@ class NIN(nn.Module):
     def _check(self, images, layer):
         if self.blocks not in (3, 4, 5):
             raise ValueError(f"NIN was given blocks {self.blocks} and expects 3, 4 or 5; choose one.")
-        if layer is not None and layer not in self.layers:
-            raise ValueError(f"NIN was given layer {layer!r} and expects one of {list(self.layers)}, or None.")
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"NIN was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
-                "add the missing axis, or convert uint8 images to floats in [0, 1]."
-            )
+        check_layer("NIN", layer, self.layers)
+        check_images("NIN", images)
 
 
 def build(model, *, norm, dtype) -> NIN:

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ssl_jax.models.checks import check_images, check_layer
 from ssl_jax.models.convolution import Conv
 from ssl_jax.models.initializers import CONV_INITS, choose, variance_scaling
 from ssl_jax.models.norm import BatchNorm
@@ -107,15 +108,8 @@ class ResNet(nn.Module):
             raise ValueError(f"ResNet was given stem {self.stem!r} and expects 'imagenet' or 'cifar'; choose one.")
         if int(64 * self.width) < 1:
             raise ValueError(f"ResNet was given width {self.width} and expects at least 1/64; choose a larger one.")
-        if layer is not None and layer not in LAYERS:
-            raise ValueError(
-                f"ResNet was given layer {layer!r} and expects one of {list(LAYERS)}; choose one, or None for features."
-            )
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"ResNet was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
-                "add the missing axis, or convert uint8 images to floats in [0, 1]."
-            )
+        check_layer("ResNet", layer, LAYERS)
+        check_images("ResNet", images)
 
 
 class Stage(nn.Module):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax.models.attention_pool import AttentionPool
+from ssl_jax.models.checks import check_images
 from ssl_jax.models.initializers import choose
 from ssl_jax.models.positions import SINCOS, interpolate
 from ssl_jax.models.transformer import ACTIVATIONS, Dense, run_blocks
@@ -225,11 +226,7 @@ class ViT(nn.Module):
                 f"ViT was given visible patches and layer {layer!r}, whose map needs all patches; choose layer "
                 "'tokens', or None for features."
             )
-        if images.ndim != 4 or not jnp.issubdtype(images.dtype, jnp.floating):
-            raise ValueError(
-                f"ViT was given {images.dtype} {list(images.shape)} and expects float images [b, H, W, C]; "
-                "add the missing axis, or convert uint8 images to floats in [0, 1]."
-            )
+        check_images("ViT", images)
         if images.shape[1] % self.patch_size or images.shape[2] % self.patch_size:
             raise ValueError(
                 f"ViT was given images of {images.shape[1]} x {images.shape[2]} pixels and expects multiples of "

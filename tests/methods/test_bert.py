@@ -9,7 +9,7 @@ from ssl_jax import methods, pretrain
 from ssl_jax.data import sources, text, wordpiece
 from ssl_jax.fill import fill
 from ssl_jax.methods import bert
-from ssl_jax.methods.parts import neighbours, packing
+from ssl_jax.methods.parts import ngrams, packing
 from tests.methods.by_hand import PROGRESS
 
 SPECIAL = {name: number for number, name in enumerate(wordpiece.SPECIAL)}
@@ -120,18 +120,18 @@ def test_the_loss_is_that_of_the_places_that_count_and_of_the_pairs(parts):
     following = -pair[np.arange(4), np.asarray(outputs["next"])].mean()
     assert loss == pytest.approx(told + following, rel=1e-5)
     right = (scores.argmax(-1) == outputs["target"])[np.asarray(outputs["masked"])]
-    assert metrics["mask_top1"] == pytest.approx(right.mean())
+    assert metrics["mask_token_top1"] == pytest.approx(right.mean())
 
 
 def test_trivial_predictions_by_counting():
     tokens = np.array([[2, 7, 8, 9, 3, 0], [2, 7, 8, 5, 3, 0], [2, 7, 6, 5, 3, 0], [2, 7, 8, 5, 3, 0]], np.int32)
-    known = neighbours.count(tokens, 10)
-    told = neighbours.tell(known, jnp.array([[2, 7, 4, 5, 3, 0]]), jnp.array([[2]]))
+    known = ngrams.count(tokens, 10)
+    told = ngrams.tell(known, jnp.array([[2, 7, 4, 5, 3, 0]]), jnp.array([[2]]))
     assert {name: int(token[0, 0]) for name, token in told.items()} == {
         "the commonest word": 7, "the left neighbour": 8, "both neighbours": 8
     }  # fmt: skip
     known |= {"between": np.where(known["pairs"] == 7 * 10 + 5, 6, known["between"])}
-    assert int(neighbours.tell(known, jnp.array([[2, 7, 4, 5]]), jnp.array([[2]]))["both neighbours"][0, 0]) == 6
+    assert int(ngrams.tell(known, jnp.array([[2, 7, 4, 5]]), jnp.array([[2]]))["both neighbours"][0, 0]) == 6
 
 
 def test_features_are_those_of_the_words_whatever_the_padding(parts):

@@ -18,8 +18,9 @@ from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.heads import MLPHead
 from ssl_jax.models.initializers import DENSE_INITS, choose
 from ssl_jax.models.norm import BatchNorm
+from ssl_jax.models.transformer import exact_gelu
 
-ACTIVATIONS = {"relu": nn.relu, "gelu": partial(nn.gelu, approximate=False)}
+ACTIVATIONS = {"relu": nn.relu, "gelu": exact_gelu}
 NORMS = ("none", "hidden", "first_unscaled", "all", "all_unscaled", "all_affine")
 NO_EXAMPLE = np.uint32(2**32 - 1)  # what the key of a step is folded with for draws that belong to no example
 

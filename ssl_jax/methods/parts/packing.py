@@ -6,31 +6,13 @@ tokens belong to, -1 for what is never masked; `next`, int32, is 1 where the sec
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from ssl_jax.data.arrays import from_arrays
+
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 KINDS = ("pairs", "full", "separate")
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows in memory."""
-
-    name: str
-    arrays: dict[str, np.ndarray]
-
-    labels = num_classes = None
-
-    def __len__(self) -> int:
-        return len(self.arrays["tokens"])
-
-    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {key: array[i] for key, array in self.arrays.items()}
-
-    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return {key: array[ids] for key, array in self.arrays.items()}
 
 
 def rows_of(source, encode: Callable, special: dict[str, int], *, kind: str, length: int, copies: int, seed: int):
@@ -64,7 +46,7 @@ def rows_of(source, encode: Callable, special: dict[str, int], *, kind: str, len
         made = list(full_rows([document[0] for document in documents], special, length, kind == "separate"))
     if not made:
         raise ValueError(f"{source.name} gives no row of {length} tokens; give more text or lower config.method.length")
-    return Rows(f"{kind} of {source.name}", {key: np.stack([row[key] for row in made]) for key in made[0]})
+    return from_arrays({key: np.stack([row[key] for row in made]) for key in made[0]}, f"{kind} of {source.name}")
 
 
 def encode_documents(source, encode: Callable, *, sentences: bool) -> list:
