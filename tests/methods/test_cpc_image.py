@@ -32,7 +32,7 @@ def test_a_context_sees_its_row_and_those_above_alone():
     assert not np.triu(seen, 1).any() and seen.diagonal().all() and seen[1, 0]
 
 
-def test_a_norm_of_maps_is_that_of_torch_without_other_examples():
+def test_a_norm_of_maps_is_its_formula_and_knows_no_other_example():
     x = np.random.default_rng(0).normal(3, 2, (2, 4, 4, 3))
     y, _ = MapNorm().init_with_output(jax.random.key(0), jnp.asarray(x), train=True)
     mean, variance = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
