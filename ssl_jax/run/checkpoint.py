@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from ssl_jax.run import manifest
 from ssl_jax.run.processes import is_first
-from ssl_jax.run.restore import ITEMS, Restored, fill, first_line, is_key, newest_intact, orbax, steps
+from ssl_jax.run.restore import ITEMS, NAMES, Restored, fill, first_line, is_key, newest_intact, orbax, steps
 from ssl_jax.train.state import TrainState
 
 PARTIAL, DOOMED = ".partial", ".deleting"  # what a killed process may leave behind
@@ -146,7 +146,8 @@ def to_host(state: TrainState) -> dict:
 def _sweep(directory: Path) -> None:
     """Removes what a killed or failed save or deletion has left."""
     for path in list(directory.iterdir()) if directory.is_dir() else ():
-        if PARTIAL in path.name or path.name.endswith(DOOMED):
+        named = NAMES.fullmatch(path.name)
+        if named and named[2] in (PARTIAL, DOOMED):
             shutil.rmtree(path, ignore_errors=True)
 
 

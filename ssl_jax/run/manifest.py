@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 NAME = "manifest.json"
+CONTENT = {"step": int, "config": str, "host": dict, "files": dict, "leaves": dict}
+LEAF = {"dtype", "shape", "sha256"}
 
 
 class Damaged(ValueError):
@@ -77,32 +79,49 @@ def read(folder: Path, step: int) -> dict:
     """The manifest of a checkpoint.
 
     Raises:
-      Damaged: it is missing, altered, or of another step.
+      Damaged: it is missing, altered, lacks something, or is of another step.
     """
+    _refuse_other_kinds(folder, NAME)
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
         content = {name: value for name, value in manifest.items() if name != "sha256"}
-    except (OSError, ValueError, AttributeError) as error:
+        own = digest(content)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise Damaged(f"{NAME} cannot be read ({type(error).__name__})") from error
-    if digest(content) != manifest.get("sha256"):
+    if own != manifest.get("sha256"):
         raise Damaged(f"{NAME} differs from its own digest")
+    for name, kind in CONTENT.items():
+        if type(content.get(name)) is not kind:
+            raise Damaged(f"{NAME} has no `{name}` of the kind that was saved")
+    for name, leaf in content["leaves"].items():
+        if not (isinstance(leaf, dict) and isinstance(leaf.get("shape"), list) and leaf.keys() >= LEAF):
+            raise Damaged(f"{NAME} does not describe {name} as it was saved")
     if content["step"] != step:
         raise Damaged(f"{NAME} is that of step {content['step']}")
     return content
 
 
 def check_files(folder: Path, manifest: dict, prefixes: tuple[str, ...]) -> None:
-    """Compares the files whose first folder is among `prefixes`; raises `Damaged` for the first that differs."""
-    for name, sha256 in manifest["files"].items():
-        if name.split("/")[0] in prefixes:
-            try:
-                found = _file_digest(folder / name)
-            except FileNotFoundError as error:
-                raise Damaged(f"file {name} is missing") from error
-            except OSError as error:
-                raise Damaged(f"file {name} cannot be read ({error.strerror})") from error
-            if found != sha256:
-                raise Damaged(f"file {name} differs from its digest")
+    """Compares the files in the folders `prefixes` with those listed; raises `Damaged` for the first that differs.
+
+    A file that is not listed is damage too: orbax chooses what it reads by the names that it finds.
+    """
+    listed = {name: sha256 for name, sha256 in manifest["files"].items() if name.split("/")[0] in prefixes}
+    for name, sha256 in listed.items():
+        _refuse_other_kinds(folder, name)
+        try:
+            found = _file_digest(folder / name)
+        except FileNotFoundError as error:
+            raise Damaged(f"file {name} is missing") from error
+        except OSError as error:
+            raise Damaged(f"file {name} cannot be read ({error.strerror})") from error
+        if found != sha256:
+            raise Damaged(f"file {name} differs from its digest")
+    for prefix in prefixes:
+        for place, _, files in os.walk(folder / prefix, followlinks=True):  # a moved folder may be a link
+            for name in (str((Path(place) / file).relative_to(folder)) for file in files):
+                if name not in listed:
+                    raise Damaged(f"file {name} is not in {NAME}")
 
 
 def check_leaves(manifest: dict, fields: tuple[str, ...], leaves: Mapping[str, np.ndarray]) -> None:
@@ -125,6 +144,12 @@ def _write(path: Path, content: dict) -> None:
         json.dump(content | {"sha256": digest(content)}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _refuse_other_kinds(folder: Path, name: str) -> None:
+    """Raises `Damaged` for a folder, pipe, socket or device in place of a file: to open one may wait for ever."""
+    if (folder / name).exists() and not (folder / name).is_file():
+        raise Damaged(f"{name} is no regular file")
 
 
 def _file_digest(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -16,6 +17,8 @@ from ssl_jax.train.state import TrainState
 
 # Parameters and the method's state are apart, so that an encoder loads without rebuilding the optimizer.
 ITEMS = {"model": ("params", "method"), "training": ("step", "optimizer", "probe", "key")}
+# What a run writes: checkpoints, those half written or half deleted, and those set aside.
+NAMES = re.compile(r"(0|[1-9]\d{0,9})(\.partial|\.deleting|\.damaged(?:\.\d+)?)?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +40,26 @@ class Restored:
     damage: list[str] = dataclasses.field(default_factory=list)
 
 
+def step_of(name: str) -> int | None:
+    """The step of a checkpoint by its folder's name; None for a name that no run gives to a checkpoint.
+
+    >>> [step_of(name) for name in ("40", "0040", "40.damaged", "forty")]
+    [40, None, None, None]
+    """
+    named = NAMES.fullmatch(name)
+    return int(named[1]) if named and not named[2] else None
+
+
 def steps(directory: Path) -> list[int]:
     """The steps that have a checkpoint, newest first."""
-    if not directory.is_dir():
-        return []
-    return sorted((int(path.name) for path in directory.iterdir() if path.name.isdigit()), reverse=True)
+    found = [step_of(path.name) for path in directory.iterdir()] if directory.is_dir() else []
+    return sorted((step for step in found if step is not None), reverse=True)
+
+
+def unknown(directory: Path) -> list[str]:
+    """What lies beside the checkpoints under a name that no run writes."""
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    return [name for name in names if not NAMES.fullmatch(name)]
 
 
 def read(directory: Path, step: int, items=tuple(ITEMS)) -> Restored:
@@ -126,12 +144,14 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
         if step not in there:
             raise ValueError(f"{run} could not save its best checkpoint, {step}; name one of {there}")
     elif which != "latest":
-        if not which.isdigit() or int(which) not in there:
+        step = step_of(which)
+        if step not in there:
             raise ValueError(f"{run} has no checkpoint {which!r}; give latest, best or one of {there}")
-        step = int(which)
     restored = newest_intact(directory, ("model",), step)
     if restored is None:
         raise ValueError(f"{run} has no checkpoint; give the directory of a run that has reached its first one")
+    for name in unknown(directory) if is_first() else ():
+        print(f"warning: {name!r} in {directory} is no name that a run gives to a checkpoint; it is left alone")
     for sentence in restored.damage:
         print(f"warning: {sentence}; using checkpoint {restored.step}")
     tree = {name: {} for name in ITEMS["model"]}

@@ -1,5 +1,6 @@
 """Checkpoints: every bit comes back, damage is found and named, and a save that fails costs that save alone."""
 
+import json
 import os
 import shutil
 import threading
@@ -147,11 +148,34 @@ def test_a_save_of_a_step_that_is_there_changes_what_is_remembered_alone(saved, 
 
 def test_what_a_kill_left_is_swept_on_opening(saved):
     directory = saved(3)
-    for name in ("5.partial/model", "6.partial/training", "2.deleting/model", "4.damaged/model"):
+    for name in ("5.partial/model", "6.partial/training", "2.deleting/model", "4.damaged/model", "my.partial_notes"):
         (directory / name).mkdir(parents=True)
         (directory / name / "file").write_text("")
     with Checkpoints(directory):
-        assert names(directory) == ["3", "4.damaged"]
+        assert names(directory) == ["3", "4.damaged", "my.partial_notes"]  # whose name no run writes
+
+
+@pytest.mark.parametrize("name", ["0004", "٤", "²", "9" * 250, "4.old", "-4"])
+def test_what_no_run_writes_is_no_checkpoint_and_is_left_alone(saved, here, name, capsys):
+    directory = saved(2, 4)
+    (directory / "4").rename(directory / name)
+    state, restored = open_and_restore(directory, here)
+    assert bits(state) == bits(make(2)) and restored.damage == []
+    assert names(directory) == sorted(["2", name]) and restore.unknown(directory) == [name]
+    assert bits(restore.load_model(directory.parent, here)["params"]) == bits(make(2).params)
+    assert f"warning: {name!r} in {directory} is no name that a run gives" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"has no checkpoint .*; give latest, best or one of \[2\]"):
+        restore.load_model(directory.parent, here, name)
+
+
+def test_a_damaged_manifest_costs_its_checkpoint_alone(saved, here):
+    directory = saved(2, 4)
+    path = directory / "4" / "manifest.json"
+    content = {name: value for name, value in manifest.read(path.parent, 4).items() if name != "leaves"}
+    path.write_text(json.dumps(content | {"sha256": manifest.digest(content)}))
+    state, restored = open_and_restore(directory, here)
+    assert bits(state) == bits(make(2)) and "manifest.json has no `leaves`" in restored.damage[0]
+    assert names(directory) == ["2", "4.damaged"]
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used(saved, here):

@@ -1,6 +1,7 @@
 """The manifest of a checkpoint: what it says of files and leaves, and what it notices."""
 
 import json
+import os
 
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,7 @@ def test_renewing_changes_what_the_loop_remembers_alone(folder):
         ("[]", r"manifest.json cannot be read \(AttributeError\)"),
         ("\xff", "manifest.json cannot be read"),
         ('{"step": 7}', "manifest.json differs from its own digest"),
+        ("[" * 100_000, r"manifest.json cannot be read \(RecursionError\)"),
     ],
 )
 def test_a_manifest_that_cannot_be_read(folder, text, message):
@@ -90,6 +92,58 @@ def test_a_manifest_that_was_altered_or_is_of_another_step(folder):
         manifest.read(folder, 7)
 
 
+@pytest.mark.parametrize("name", ["step", "config", "host", "files", "leaves"])
+@pytest.mark.parametrize("change", ["lacks it", "has a list"])
+def test_a_manifest_without_what_was_saved_is_damaged_even_with_a_digest_of_its_own(folder, name, change):
+    content = manifest.read(folder, 7) | {name: []}
+    if change == "lacks it":
+        del content[name]
+    (folder / "manifest.json").write_text(json.dumps(content | {"sha256": manifest.digest(content)}))
+    with pytest.raises(manifest.Damaged, match=f"manifest.json has no `{name}` of the kind that was saved"):
+        manifest.read(folder, 7)
+
+
+@pytest.mark.parametrize("leaf", [[], {"dtype": "int32", "sha256": ""}, {"dtype": "int32", "shape": 3, "sha256": ""}])
+def test_a_leaf_that_is_not_described_is_damage(folder, leaf):
+    content = manifest.read(folder, 7)
+    content["leaves"]["step"] = leaf
+    (folder / "manifest.json").write_text(json.dumps(content | {"sha256": manifest.digest(content)}))
+    with pytest.raises(manifest.Damaged, match="manifest.json does not describe step as it was saved"):
+        manifest.read(folder, 7)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model/deep/b"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_regular_file_is_damage_and_is_not_opened(folder, name, make):
+    described = manifest.read(folder, 7)
+    (folder / name).unlink()
+    make(folder / name)
+    with pytest.raises(manifest.Damaged, match=f"{name} is no regular file"):
+        manifest.check_files(folder, described, ("model",))
+        manifest.read(folder, 7)
+
+
+@pytest.mark.parametrize("name", ["model/_sharding", "model/deep/deeper/b", "training/d"])
+def test_a_file_that_is_not_listed_is_damage(folder, name):
+    described = manifest.read(folder, 7)
+    (folder / "notes.txt").write_text("outside of what is read")
+    manifest.check_files(folder, described, ("model", "training"))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    with pytest.raises(manifest.Damaged, match=f"file {name} is not in manifest.json"):
+        manifest.check_files(folder, described, ("model", "training"))
+
+
+def test_a_folder_may_lie_elsewhere_behind_a_link(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("disk") / "deep"
+    (folder / "model/deep").rename(elsewhere)
+    (folder / "model/deep").symlink_to(elsewhere)
+    manifest.check_files(folder, manifest.read(folder, 7), ("model",))
+    (elsewhere / "more").write_text("")
+    with pytest.raises(manifest.Damaged, match="file model/deep/more is not in manifest.json"):
+        manifest.check_files(folder, manifest.read(folder, 7), ("model",))
+
+
 def test_files_that_differ_are_named_where_they_are_asked_for(folder):
     described = manifest.read(folder, 7)
     (folder / "model/deep/b").write_text("twO")
@@ -100,7 +154,7 @@ def test_files_that_differ_are_named_where_they_are_asked_for(folder):
     with pytest.raises(manifest.Damaged, match="file training/c is missing"):
         manifest.check_files(folder, described, ("training",))
     (folder / "training/c").mkdir()
-    with pytest.raises(manifest.Damaged, match=r"file training/c cannot be read \(Is a directory\)"):
+    with pytest.raises(manifest.Damaged, match="training/c is no regular file"):
         manifest.check_files(folder, described, ("training",))
 
 
