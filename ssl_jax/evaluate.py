@@ -157,7 +157,7 @@ def evaluate(
     rows = rows + protocols.evaluate(context, names) if is_first() else []
     if rows:
         path = directory / "evaluation.json"
-        old = workdir.read_json(path) if path.exists() else []
+        old = workdir.read_json(path, list) if path.exists() else []
         workdir.write_json(path, protocols.merge(old, rows))
         print(protocols.told(rows, context.input_title))
     wait_for_first("evaluated")

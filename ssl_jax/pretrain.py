@@ -2,8 +2,9 @@
 
     python -m ssl_jax.pretrain --config=configs/simclr.py:digits --workdir=runs/simclr_digits
 
-`--config.train.batch_size=512` and the like override single values. `--dry_run` prints shapes, parameters and memory
-per device and compiles, without training. Exit status: 0 finished or saved after SIGTERM, 1 refused or not finite.
+`--config.train.batch_size=512` and the like override single values; `--config.train.steps` replaces epochs.
+`--dry_run` prints shapes, parameters and memory per device and compiles, without training. Exit status: 0 finished or
+saved after SIGTERM or Ctrl-C, 1 refused or not finite.
 """
 
 import dataclasses
@@ -28,6 +29,8 @@ FLAGS = flags.FLAGS
 def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     """Runs `config` in `directory`; returns "finished", "interrupted" or "dry run"."""
     check(config)
+    if directory is not None:
+        workdir.check(directory)
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
     known = facts.gather(directory, config, source)
@@ -53,13 +56,17 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     kept["early"] = workdir.early_digest(directory)
     with workdir.lock(directory), checkpoint.Checkpoints(directory / "checkpoints", **kept) as checkpoints:
         workdir.prepare(directory, config)
+        workdir.keep_data(directory, len(rows), batches[0])
         facts.keep(directory, known)
+        for name in restore.unknown(directory / "checkpoints"):
+            print(f"warning     {name!r} in {directory}/checkpoints is no name that a run writes; it is left alone")
         found = checkpoints.restore(run.abstract, run.parallel.replicated)
         if found is not None:
             state, restored = found
             host_state, start = restored.host, restored.step
             print(f"continuing  {directory} from step {start}")
         else:
+            restore.refuse_lost(directory)
             state, host_state, start = run.create(), {}, 0
             if config.train.init_from:
                 state = restore.start_from(
@@ -121,10 +128,13 @@ def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Ex
 
 
 def main() -> int:
-    termination.end_on_sigterm()
+    termination.end_on_signals()
     directory = Path(FLAGS.workdir).expanduser() if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
+    given = config_flags.get_override_values(FLAGS["config"])
+    for line in command_line.replace_alternatives(FLAGS.config, given):
+        print(line)
     try:
         outcome = pretrain(FLAGS.config, directory, dry_run=FLAGS.dry_run)
         if outcome == "finished" and FLAGS.config.eval.protocols and not evaluation_problem(FLAGS.config):

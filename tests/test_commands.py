@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 import ssl_jax
 from ssl_jax import evaluate
 from ssl_jax.data import sources
+from ssl_jax.run import workdir
 
 TINY = (
     "--config.model.width=0.0625", "--config.train.batch_size=16", "--config.train.epochs=0", "--config.train.steps=3",
@@ -77,6 +79,24 @@ def test_a_finished_run_is_not_trained_again(run):
     assert before == after
 
 
+def test_a_run_goes_on_with_its_own_data_and_checkpoints_alone(run, tmp_path, capsys):
+    directory = tmp_path / "run"
+    shutil.copytree(run[0], directory)
+    config, data = workdir.read_config(directory), directory / "data.json"
+    assert json.loads(data.read_text()) == {"rows": 1437, "arrays": {"image": "uint8 [8, 8, 1]", "label": "int32 []"}}
+    data.write_text(data.read_text().replace("1437", "700"))
+    with pytest.raises(ValueError, match=r"holds a run on 700 rows of .*, and 1437 rows of .* were given"):
+        ssl_jax.fit(config, directory)
+    data.unlink()  # a run of an earlier version
+    (directory / "checkpoints" / "3").rename(directory / "checkpoints" / "0003")
+    shutil.rmtree(directory / "checkpoints" / "2")
+    with pytest.raises(ValueError, match=r"had reached step 3, but its checkpoints/ holds none, but '0003'"):
+        ssl_jax.fit(config, directory)
+    assert "warning     '0003' in" in capsys.readouterr().out
+    assert json.loads(data.read_text())["rows"] == 1437
+    assert (directory / "metrics.jsonl").read_text() == (run[0] / "metrics.jsonl").read_text()
+
+
 def test_features_on_file_are_those_of_the_loaded_encoder(run, tmp_path):
     directory, _ = run
     done = command("embed", f"--workdir={directory}", "--data=digits", f"--output={tmp_path}/out/features.npz")
@@ -140,6 +160,11 @@ def test_a_dry_run_compiles_and_trains_nothing(tmp_path):
         (("--config=configs/simclr.py:digits", "--workdir=w", "--config.data.source=digit"), "digits"),
         (("--config=configs/simclr.py:digits", "--workdir=w", "--config.method.temperature=0.0"), "temperature"),
         (("--config=configs/simclr.py:digits", "--workdir=w", "--config.compute_dtype=float64"), "JAX_ENABLE_X64=1"),
+        (("--config=configs/simclr.py:digits", "--workdir=w", f"--config.seed={10**22}"), "from 0 to 4294967295"),
+        (
+            ("--config=configs/simclr.py:digits", "--workdir=w", "--config.train.steps=20"),
+            "give --config.optim.warmup_steps=2, or train longer",
+        ),
         (("--config=configs/simclr.py:digits", "--workdir=w", "surplus"), "'surplus' is not a flag"),
     ],
 )

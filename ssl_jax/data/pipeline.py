@@ -3,6 +3,7 @@
 Batch k is a pure function of (seed, k), for any number of processes and workers, so that resuming is setting k.
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -162,13 +163,19 @@ def _read_ahead(batches: grain.MapDataset, workers: int = 0) -> Iterator[dict[st
     if workers and not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # outside of a command, such as in a notebook: grain's workers read absl flags
     dataset = batches.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2))
-    dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+    dataset = dataset.mp_prefetch(options, worker_init_fn=_end_silently_on_ctrl_c)
     iterator = iter(dataset)
     try:
         for batch in iterator:  # workers hand over a subclass of np.ndarray, in shared memory
             yield {key: np.asarray(array) for key, array in batch.items()}
     finally:
         iterator.close()
+
+
+def _end_silently_on_ctrl_c(*_) -> None:
+    """In a worker, which Ctrl-C reaches too: without a traceback, since the main process sees to the end."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _refuse_reserved(source: Source, *names: str) -> None:

@@ -83,7 +83,7 @@ MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have mor
 }  # fmt: skip
 HEAD = {"hidden_dims": several(whole(1)), "output_dim": whole(1), "bias": BOOL, "hidden_bias": BOOL}
 SECTIONS = {"data": DATA, "train": TRAIN, "optim": OPTIM, "parallel": PARALLEL, "eval": EVAL}
-GENERAL = {"seed": whole(0), "compute_dtype": one_of("float32", "bfloat16", "float64")}
+GENERAL = {"seed": whole(0, 2**32 - 1), "compute_dtype": one_of("float32", "bfloat16", "float64")}
 OWN = {"": {*SECTIONS, "method", "model", "augment"}, "optim.": {"groups"}}  # keys that hold sections themselves
 
 

@@ -5,6 +5,7 @@ makes it the checkpoint: it is there whole, with its digests, or not at all. The
 process 0 alone writes and reads.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -18,7 +19,7 @@ import orbax.checkpoint as ocp
 
 from ssl_jax.run import manifest
 from ssl_jax.run.processes import is_first
-from ssl_jax.run.restore import ITEMS, NAMES, Restored, fill, first_line, is_key, newest_intact, orbax, steps
+from ssl_jax.run.restore import ITEMS, NAMES, SAVED, Restored, fill, first_line, is_key, newest_intact, orbax, steps
 from ssl_jax.train.state import TrainState
 
 PARTIAL, DOOMED = ".partial", ".deleting"  # what a killed process may leave behind
@@ -122,6 +123,8 @@ class Checkpoints:
                 orbax(ocp.StandardCheckpointHandler).save(partial / item, args=ocp.args.StandardSave(fields))
             manifest.write(partial, step, manifest.by_name(tree), host, self._config)
             os.replace(partial, self.directory / str(step))
+            with contextlib.suppress(OSError):
+                (self.directory.parent / SAVED).touch()
         except BaseException:
             _sweep(self.directory)
             raise

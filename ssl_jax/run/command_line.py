@@ -4,9 +4,10 @@ import difflib
 import errno
 import logging as python_logging
 import re
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import jax
@@ -20,6 +21,7 @@ DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
     errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 )  # fmt: skip
+ALTERNATIVES = (("train.steps", "train.epochs"), ("optim.warmup_steps", "optim.warmup_epochs"))
 CONFIGS = str(Path(__file__).parents[2] / "configs")
 
 
@@ -69,7 +71,32 @@ def run(main: Callable[..., int | None], arguments: int = 0) -> None:
                 cluster.abandon(error)
             raise
 
-    app.run(guarded, flags_parser=parse)
+    try:
+        app.run(guarded, flags_parser=parse)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def replace_alternatives(config, given: Collection[str]) -> list[str]:
+    """Of two keys of which one may be set, the one given on the command line replaces the recipe's other one.
+
+    Args:
+      config: changed in place.
+      given: dotted keys that the command line has.
+
+    Returns:
+      A line for each that was replaced.
+    """
+    said, held = [], config.to_dict()
+    for pair in ALTERNATIVES:
+        for mine, other in (pair, pair[::-1]):
+            (section, name), (_, replaced) = mine.split("."), other.split(".")
+            value, recipes = (held.get(section, {}).get(key) for key in (name, replaced))
+            if mine in given and other not in given and value and recipes:
+                config[section][replaced] = 0
+                said += [f"{'given':<12}config.{mine}={value:g}, in place of the recipe's config.{other}={recipes:g}"]
+    return said
 
 
 def _refuse(sentence: str) -> None:

@@ -128,6 +128,15 @@ class MetricsFile:
         return None
 
 
+def reached(path) -> tuple[int, bool]:
+    """The last step that a metrics file tells of, 0 for none, and whether a run ended there, which saves it first."""
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    rows = [row for row in map(_row, lines) if row]
+    saved = any(row["step"] > 0 and row.get("event") in ("finished", "interrupted") for row in rows)
+    return max((row["step"] for row in rows), default=0), saved
+
+
 def mark_interrupted(directory) -> None:
     """Ends the metrics file of a finished run whose evaluation was stopped: what looks at its end runs it again."""
     path = Path(directory) / "metrics.jsonl"

@@ -10,6 +10,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ssl_jax.run import manifest
+from ssl_jax.run.logs import reached
 from ssl_jax.run.manifest import Damaged
 from ssl_jax.run.processes import from_first, is_first, text_from_first
 from ssl_jax.train.parallel import place
@@ -19,6 +20,7 @@ from ssl_jax.train.state import TrainState
 ITEMS = {"model": ("params", "method"), "training": ("step", "optimizer", "probe", "key")}
 # What a run writes: checkpoints, those half written or half deleted, and those set aside.
 NAMES = re.compile(r"(0|[1-9]\d{0,9})(\.partial|\.deleting|\.damaged(?:\.\d+)?)?", re.ASCII)
+SAVED = ".saved"  # in the run directory from its first checkpoint on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +164,24 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
             inner = inner.setdefault(folder, {})
         inner[last] = place(leaf, sharding)
     return tree
+
+
+def refuse_lost(run: Path) -> None:
+    """Refuses to begin a run anew that had been saved, and whose checkpoints are gone.
+
+    Raises:
+      ValueError: they were deleted, or moved to names that no run writes.
+    """
+    step, saved = reached(run / "metrics.jsonl")
+    saved |= (run / SAVED).exists()
+    beside = unknown(run / "checkpoints")
+    found = f" but {', '.join(map(repr, beside))}, which no run writes" if beside else ""
+    sentence = (
+        f"{run} has been saved and had reached step {step}, but its checkpoints/ holds none{found}; put them back, or "
+        f"begin anew with another --workdir or after deleting {run}"
+    )
+    if sentence := text_from_first(sentence if saved else ""):
+        raise ValueError(sentence)
 
 
 def start_from(run: Path, state: TrainState, adopt, sharding) -> TrainState:

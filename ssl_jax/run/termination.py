@@ -1,6 +1,10 @@
-"""SIGTERM: the scheduler wants the machine back. The loop saves and ends; everything else ends at once."""
+"""SIGTERM: the scheduler wants the machine back. The loop saves and ends; everything else ends at once.
+
+Ctrl-C (SIGINT) counts as SIGTERM; pressed again, it ends the command at once, saving nothing.
+"""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -47,26 +51,46 @@ class Termination:
 
 @contextlib.contextmanager
 def termination(single: bool = True) -> Iterator[Termination]:
-    """A `Termination` that SIGTERM requests, as long as the context lasts.
+    """A `Termination` that SIGTERM or Ctrl-C requests, as long as the context lasts.
 
     Unless `single`, it is never requested where there is one process, which SIGTERM ends at once.
     """
     asked = Termination()
-    if not single or jax.process_count() > 1 or threading.current_thread() is not threading.main_thread():
-        yield asked  # jax handles the signal, or nobody can: handlers are set in the main thread
+    if threading.current_thread() is not threading.main_thread():
+        yield asked  # handlers are set in the main thread
         return
-    previous = signal.signal(signal.SIGTERM, lambda *_: asked.request())
-    try:
+    with contextlib.ExitStack() as stack:
+        if single and jax.process_count() == 1:  # of several processes, jax handles SIGTERM
+            previous = signal.signal(signal.SIGTERM, lambda *_: asked.request())
+            stack.callback(signal.signal, signal.SIGTERM, previous)
+        if _count_as_sigterm(again=signal.default_int_handler):  # outside of a command, as in a notebook
+            stack.callback(signal.signal, signal.SIGINT, signal.default_int_handler)
         yield asked
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
-def end_on_sigterm() -> None:
-    """From now on SIGTERM raises `Terminated`, except inside `termination()`; of several processes, jax takes care."""
+def end_on_signals() -> None:
+    """From now on SIGTERM raises `Terminated`, except inside `termination()`, and Ctrl-C counts as SIGTERM."""
 
     def end(*_):
         raise Terminated
 
-    if jax.process_count() == 1:
+    if jax.process_count() == 1:  # of several, jax handles SIGTERM
         signal.signal(signal.SIGTERM, end)
+    _count_as_sigterm(again=signal.SIG_DFL)
+
+
+def _count_as_sigterm(again) -> bool:
+    """Ctrl-C counts as SIGTERM once, and the next one is left to the handler `again`; whether that was done.
+
+    It is not where somebody else sees to it, nor in a job in the background, whose shell has it ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return False
+
+    def first(*_):
+        signal.signal(signal.SIGINT, again)
+        os.write(2, b"\nCtrl-C: saving and ending; press it again to leave at once\n")  # print is not safe here
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, first)
+    return True

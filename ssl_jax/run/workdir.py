@@ -26,6 +26,10 @@ MAY_DIFFER = (
     "train.skip_limit", "eval.protocols",
 )  # fmt: skip
 MAY_DIFFER_SUFFIX = "_every"
+FILES = (
+    "config.json", "environment.json", "data.json", "facts.npz", "metrics.jsonl", "evaluation.json", ".lock", "wandb_id"
+)  # fmt: skip
+FOLDERS = ("checkpoints", "tensorboard")
 
 
 def write_json(path: Path, value) -> None:
@@ -56,20 +60,35 @@ def lock(workdir: Path):
         yield
 
 
-def read_json(path: Path):
-    """What `write_json` wrote.
+def check(workdir: Path) -> None:
+    """Refuses a directory where a pipe, or anything else, has the name of a run's file: to open it may wait for ever.
+
+    Raises:
+      ValueError: naming it.
+    """
+    for path in map(workdir.joinpath, (*FILES, *FOLDERS)):
+        if path.exists() and not (path.is_dir() if path.name in FOLDERS else path.is_file()):
+            kind = "folder" if path.name in FOLDERS else "regular file"
+            raise ValueError(f"{path} is no {kind}; move it away, or give another --workdir")
+
+
+def read_json(path: Path, kind: type = dict):
+    """What `write_json` wrote, a dict or a list.
 
     Raises:
       ValueError: the file is damaged.
     """
-    return _parse(path.read_text(encoding="utf-8", errors="replace"), path)
+    return _parse(path.read_text(encoding="utf-8", errors="replace"), path, kind)
 
 
-def _parse(text: str, path: Path):
+def _parse(text: str, path: Path, kind: type = dict):
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); put a good copy back, or start in another directory") from error
+        value, problem = json.loads(text), f"it holds no JSON {'object' if kind is dict else 'array'}"
+    except (ValueError, RecursionError) as error:
+        value, problem = None, str(error)
+    if not isinstance(value, kind):
+        raise ValueError(f"{path} is damaged ({problem}); put a good copy back, or start in another directory")
+    return value
 
 
 def flatten(config: dict, prefix: str = "") -> dict:
@@ -139,6 +158,39 @@ def prepare(workdir: Path, config: ml_collections.ConfigDict) -> None:
         write_json(workdir / "environment.json", environment())
 
 
+def keep_data(workdir: Path, rows: int, batch: dict) -> None:
+    """Notes what a run is trained on in `data.json`, or checks that it is what the run was begun on.
+
+    The number of rows decides what `config.train.epochs` means, and which rows a batch has.
+
+    Args:
+      workdir: the run directory.
+      rows: the number of training examples.
+      batch: one batch, arrays `[b, ...]`; names, dtypes and shapes of the rows matter.
+
+    Raises:
+      ValueError: the run was begun on other data; says on which.
+    """
+    path = workdir / "data.json"
+    arrays = {name: f"{array.dtype} {list(array.shape[1:])}" for name, array in sorted(batch.items())}
+    given = {"rows": rows, "arrays": {name: arrays[name] for name in arrays if name not in ("index", "row")}}
+    text = text_from_first(path.read_text(encoding="utf-8", errors="replace") if is_first() and path.exists() else "")
+    begun = _parse(text, path) if text else given  # an earlier version noted nothing
+    if begun != given:
+        raise ValueError(
+            f"{workdir} holds a run on {_told(begun)}, and {_told(given)} were given; give it its data back, or start "
+            f"anew with another --workdir, with its parameters by --config.train.init_from={workdir}"
+        )
+    if is_first() and not text:
+        write_json(path, given)
+
+
+def _told(data: dict) -> str:
+    arrays = data.get("arrays")
+    listed = ", ".join(f"{name} {array}" for name, array in arrays.items()) if isinstance(arrays, dict) else arrays
+    return f"{data.get('rows')} rows of {listed}"
+
+
 def _as_begun(held: dict, new: dict, prefix: str = "") -> dict:
     """`new` without keys that the run was begun without and that say nothing: its early checkpoints count all keys."""
     kept = {name: held[name] for name in held if prefix + name in defaults.DROPPED}
@@ -156,6 +208,7 @@ def read_config(workdir: Path) -> ml_collections.ConfigDict:
     Raises:
       ValueError: there is no run in that directory.
     """
+    check(workdir)
     path = workdir / "config.json"
     there = bool(from_first(np.array(path.exists())))
     if not there:

@@ -39,7 +39,8 @@ def run_length(train, examples: int) -> int:
     """The number of steps that `config.train.steps` or `config.train.epochs` asks for."""
     if bool(train.steps) == bool(train.epochs):
         raise ValueError(
-            f"config.train.steps is {train.steps} and config.train.epochs is {train.epochs}; set exactly one of them"
+            f"config.train.steps is {train.steps} and config.train.epochs is {train.epochs}; set exactly one of "
+            "them, and the other to 0"
         )
     steps = train.steps or int(train.epochs * examples // train.batch_size)
     if steps < 1:

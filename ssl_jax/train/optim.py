@@ -151,9 +151,11 @@ def _schedule(optim: Optim, *, batch_size: int, steps: int, steps_per_epoch: flo
     # A millionth of a step, so that 0.29 epochs of 100 steps are 29 steps and not 28.
     warmup_steps = optim.warmup_steps or math.floor((optim.warmup_epochs or 0) * steps_per_epoch + 1e-6)
     if warmup_steps >= steps:
+        by_epochs = f"warmup_epochs={0.1 * steps / steps_per_epoch:.2g}"
+        shorter = f"warmup_steps={steps // 10}" if optim.warmup_steps else by_epochs
         raise ValueError(
             f"The warm-up of {warmup_steps} steps must be shorter than the run of {steps} steps: "
-            "shorten config.optim.warmup_steps or .warmup_epochs, or train longer."
+            f"give --config.optim.{shorter}, or train longer."
         )
     if optim.schedule == "constant":
         return schedules.constant(peak, warmup_steps=warmup_steps, start=start)

@@ -25,7 +25,7 @@ def test_every_recipe_passes(method, recipe):
         ("augment.crop_scale", (1.0, 0.2)), ("augment.crop_scale", (0.2,)), ("augment.jitter", (0.8, 0.8)),
         ("augment.size", 0), ("augment.std", (0.0,)), ("train.log_every", -1), ("train.batch_size", True),
         ("model.projector.hidden_dims", (0,)), ("data.canvas", 1_000_000), ("data.source", "npz:"),
-        ("eval.protocols", "knn"), ("parallel.mode", "vmap"), ("seed", -1),
+        ("eval.protocols", "knn"), ("parallel.mode", "vmap"), ("seed", -1), ("seed", 10**22), ("seed", 0.5),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused(path, value):
@@ -38,6 +38,13 @@ def test_a_wrong_value_is_refused(path, value):
     inner[last] = value
     with pytest.raises(ValueError, match=rf"config\.{path} is .*; expected "):
         check(config)
+
+
+def test_seeds_are_what_random_keys_tell_apart():
+    config = digits() | {"seed": 2**32 - 1}
+    check(config)
+    with pytest.raises(ValueError, match="config.seed is 4294967296; expected a whole number from 0 to 4294967295"):
+        check(config | {"seed": 2**32})  # of which jax would make the key of 0
 
 
 def test_a_missing_and_an_unknown_key_are_named():

@@ -1,6 +1,7 @@
 """SIGTERM: saved within a step, exit status 0, and the run goes on as if it had not been asked to stop."""
 
 import json
+import os
 import signal
 import time
 
@@ -34,6 +35,23 @@ def test_sigterm_saves_and_the_run_ends_the_same(when, lab, reference, tmp_path)
     assert last["event"] == "interrupted"
     if last["step"]:
         assert (directory / "checkpoints" / str(last["step"])).is_dir()  # nothing is lost
+    lab.run(directory)
+    same(directory, reference)
+
+
+def test_ctrl_c_saves_too_and_the_processes_that_read_end_without_a_word(lab, reference, tmp_path):
+    directory = tmp_path / "run"
+
+    def as_in_a_terminal():
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = lab.start(directory, limit=as_in_a_terminal, **{"data.workers": 1})
+    assert lab.wait_until(process, lambda: len(rows(directory)) >= 3)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all of them
+    said = lab.end(process)
+    assert "interrupted" in said and "press it again to leave at once" in said
+    assert rows(directory)[-1]["event"] == "interrupted" and rows(directory)[-1]["step"] >= 3
     lab.run(directory)
     same(directory, reference)
 

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -241,7 +243,8 @@ def test_sigterm_is_for_the_loop_only_while_it_runs():
     with contextlib.ExitStack() as stack:
         previous = signal.getsignal(signal.SIGTERM)
         stack.callback(signal.signal, signal.SIGTERM, previous)
-        termination.end_on_sigterm()
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        termination.end_on_signals()
         with termination.termination() as asked:
             assert list(asked.until_requested([1, 2])) == [1, 2]
             signal.raise_signal(signal.SIGTERM)
@@ -251,6 +254,42 @@ def test_sigterm_is_for_the_loop_only_while_it_runs():
         with pytest.raises(termination.Terminated):
             signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == previous and not issubclass(termination.Terminated, Exception)
+
+
+def test_ctrl_c_is_for_the_loop_too_and_a_second_one_is_pythons():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with termination.termination() as asked:  # without a command around it, as in a notebook
+        signal.raise_signal(signal.SIGINT)
+        assert asked.requested()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.signal(signal.SIGINT, signal.SIG_IGN) is signal.default_int_handler
+    with termination.termination() as asked:  # a job in the background
+        signal.raise_signal(signal.SIGINT)
+        assert not asked.requested()
+    assert signal.signal(signal.SIGINT, before) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("where", "outcome"), [("inside", "requested"), ("outside", "terminated")])
+def test_a_second_ctrl_c_ends_a_command_at_once(where, outcome):
+    program = f"""
+import contextlib, signal
+from ssl_jax.run import termination
+signal.signal(signal.SIGINT, signal.default_int_handler)
+termination.end_on_signals()
+with termination.termination() if {where == "inside"} else contextlib.nullcontext() as asked:
+    try:
+        signal.raise_signal(signal.SIGINT)
+        print("requested" if asked.requested() else "nothing", flush=True)
+    except termination.Terminated:
+        print("terminated", flush=True)
+    signal.raise_signal(signal.SIGINT)
+    print("still there")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT and done.stdout == f"{outcome}\n"
+    assert "Ctrl-C: saving and ending; press it again to leave at once" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_data_goes_on_where_it_was(start):

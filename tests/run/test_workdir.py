@@ -1,7 +1,10 @@
 """The run directory: written whole, and not mixed up with another run."""
 
 import json
+import os
+import re
 
+import numpy as np
 import pytest
 
 from ssl_jax.recipes import CONFIGS, config_module
@@ -71,6 +74,51 @@ def test_a_damaged_config_gets_one_sentence(tiny, tmp_path):
         for call in (lambda: workdir.read_config(tmp_path), lambda: workdir.prepare(tmp_path, config)):
             with pytest.raises(ValueError, match="config.json is damaged"):
                 call()
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "[" * 100_000])
+def test_a_config_that_is_whole_json_and_no_config_is_damaged(tiny, tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    for call in (lambda: workdir.read_config(tmp_path), lambda: workdir.prepare(tmp_path, tiny())):
+        with pytest.raises(ValueError, match=r"config.json is damaged \(.*\); put a good copy back"):
+            call()
+
+
+def test_what_is_no_file_is_refused_before_it_is_opened(tmp_path):
+    workdir.check(tmp_path)
+    for name in workdir.FILES:
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(ValueError, match=f"{name} is no regular file; move it away, or give another --workdir"):
+            workdir.check(tmp_path)
+        with pytest.raises(ValueError, match=f"{name} is no regular file"):
+            workdir.read_config(tmp_path)
+        (tmp_path / name).unlink()
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(ValueError, match="checkpoints is no folder"):
+        workdir.check(tmp_path)
+
+
+BATCH = {"image": np.zeros((2, 8, 8, 1), np.uint8), "index": np.arange(2), "row": np.arange(2)}
+
+
+def test_a_run_keeps_to_its_data(tmp_path):
+    workdir.keep_data(tmp_path, 64, BATCH)
+    noted = (tmp_path / "data.json").read_text()
+    assert json.loads(noted) == {"rows": 64, "arrays": {"image": "uint8 [8, 8, 1]"}}
+    workdir.keep_data(tmp_path, 64, {name: rows[:1] for name, rows in BATCH.items()})  # other batches of the same rows
+    sentence = "run on 64 rows of image uint8 [8, 8, 1], and {} were given; give it its data back, or start anew with"
+    for rows, batch, given in (
+        (128, BATCH, "128 rows of image uint8 [8, 8, 1]"),
+        (64, BATCH | {"image": np.zeros((2, 8, 8, 3), np.uint8)}, "64 rows of image uint8 [8, 8, 3]"),
+        (64, BATCH | {"label": np.zeros(2, np.int32)}, "64 rows of image uint8 [8, 8, 1], label int32 []"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence.format(given))) as refusal:
+            workdir.keep_data(tmp_path, rows, batch)
+        assert str(refusal.value).endswith(f"--config.train.init_from={tmp_path}")
+    assert (tmp_path / "data.json").read_text() == noted
+    (tmp_path / "data.json").write_text('{"rows": []}')
+    with pytest.raises(ValueError, match=re.escape("a run on [] rows of None, and 64 rows")):
+        workdir.keep_data(tmp_path, 64, BATCH)
 
 
 def test_one_command_at_a_time_trains_in_a_directory(tmp_path):
