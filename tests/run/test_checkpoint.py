@@ -294,34 +294,6 @@ def test_a_save_that_fails_costs_that_save_alone(saved, here, monkeypatch, where
     assert open_and_restore(directory, here)[1].host == {"seen": 8}
 
 
-ROWS = '{"step": 1, "loss": 3.1}\n{"step": 4, "loss": 2.5}\n'
-
-
-@pytest.mark.parametrize(("mark", "rows"), [(True, ROWS), (False, ROWS + '{"event": "finished", "step": 4}\n')])
-def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(saved, mark, rows):
-    directory = saved(4)
-    run, lost = directory.parent, directory / "4"
-    (run / "metrics.jsonl").write_text(rows)
-    if not mark:  # a run of an earlier version, whose metrics say that it ended
-        (run / restore.SAVED).unlink()
-    lost.rename(directory / "0004")
-    sentence = f"{run} has been saved and had reached step 4, but its checkpoints/ holds none"
-    with pytest.raises(ValueError, match=f"{sentence} but '0004', which no run writes; put them back, or begin anew"):
-        restore.refuse_lost(run)
-    shutil.rmtree(directory)
-    with pytest.raises(ValueError, match=f"{sentence}; put them back, or begin anew with another --workdir"):
-        restore.refuse_lost(run)
-
-
-def test_a_run_that_was_never_saved_may_begin_anew(tmp_path, monkeypatch):
-    restore.refuse_lost(tmp_path)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints, monkeypatch.context() as patch:
-        patch.setattr(checkpoint.os, "replace", full)
-        assert "could not be written" in checkpoints.save(4, make(4), {}, wait=True)
-    (tmp_path / "metrics.jsonl").write_text(ROWS + '{"event": "warning", "step": 4, "text": ""}\n')
-    restore.refuse_lost(tmp_path)
-
-
 def test_a_model_is_loaded_by_name_or_step(saved, here):
     directory = saved(2, 4)
     run = directory.parent
