@@ -40,10 +40,14 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         config, batches[0], examples=len(rows), probe=monitor.probe(rows), signals=health.signals, facts=known
     )
     print(*startup.lines(run, len(rows)), sep="\n")
-    if source.num_classes is None:
-        print("labels      none: the online probe and kNN are off")
-    if problem := evaluation_problem(config):
-        print(f"evaluation  off: {problem}")
+    if said := monitor.labels_said(rows):
+        print(f"labels      {said}")
+    try:
+        if splits := [methods.read(split, config, known, train=False) for split in evaluation_splits(config)]:
+            files = {name: config.eval[name] for name in protocols.FILES}
+            protocols.possible(config.eval.protocols, evaluate.offered(run.method, *splits, files))
+    except ValueError as error:
+        print(f"evaluation  off: {error}")
     if dry_run:
         print(*startup.dry_run(run, batches[0]), sep="\n")
         return "dry run"
@@ -82,11 +86,28 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     return outcome
 
 
+def evaluation_splits(config) -> list[sources.Source]:
+    """The training and the test split that the run is evaluated on at its end; [] where no protocol is asked for.
+
+    Raises:
+      ValueError: they cannot be read, or have images of another number of channels than the run is trained on.
+    """
+    if not config.eval.protocols:
+        return []
+    names = config.eval.train_split, config.eval.test_split
+    splits = [sources.load(config.data, split, spec=config.eval.source) for split in names]
+    trained = sources.load(config.data, config.data.split)[0] if config.eval.source else {}
+    for split in splits if "image" in trained else ():
+        own, other = trained["image"].shape[-1], split[0]["image"].shape[-1] if "image" in split[0] else None
+        if own != other:
+            raise ValueError(f"{split.name} has images of {other} channels, and the run is trained on images of {own}")
+    return splits
+
+
 def evaluation_problem(config) -> str:
-    """Why the data that the run is to be evaluated on cannot be read; "" where it can, or no protocol is asked for."""
+    """Why the run cannot be evaluated at its end; "" where it can, or no protocol is asked for."""
     try:
-        for split in (config.eval.train_split, config.eval.test_split) if config.eval.protocols else ():
-            sources.load(config.data, split, spec=config.eval.source)
+        evaluation_splits(config)
     except ValueError as error:
         return str(error)
     return ""

@@ -12,8 +12,8 @@
     synthetic_sound[:COUNT]         tones and sweeps of several speakers
     pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
-An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`; documents and captions are strings
-under `text`, captions one or [C]; every source may lack them.
+An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, -1 where an example has none;
+documents and captions are strings under `text`, captions one or [C]; every source may lack them.
 """
 
 import difflib
@@ -34,8 +34,8 @@ class Source(Protocol):
 
     Attributes:
       name: spec and split, as in "digits/train"; messages use it.
-      num_classes: number of classes; None without labels.
-      labels: int32 [N] in row order, read without decoding images; None without labels.
+      num_classes: number of classes, of arrays those that occur; None without labels.
+      labels: int32 [N] in row order, read without decoding images, -1 where a row has none; None without labels.
     """
 
     @property

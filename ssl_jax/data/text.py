@@ -2,7 +2,8 @@
 
     text:FILE                              the file is the split "train"
     text:DIR                               DIR/<split>.txt
-    tsv:PREFIX                             PREFIX_<split>.tsv with a header, then a label, a tab and a sentence a line
+    tsv:PREFIX                             PREFIX_<split>.tsv with a header, then a label, a tab and a sentence a line;
+                                           label -1: none
     synthetic_text, synthetic_text:COUNT   COUNT sentences of four topics for each of train, validation and test
 
 A document is a string under `text`. Strings stay on the host: a method that learns from text says how it reads them
@@ -141,11 +142,11 @@ def load_tsv(rest: str, split: str) -> ArraySource:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason}); convert the file") from error
     found = [line.partition("\t") for line in lines if line.strip()]
-    wrong = [number for number, (label, _, text) in enumerate(found) if not label.isdecimal() or not text.strip()]
+    wrong = [n for n, (label, _, text) in enumerate(found) if not re.fullmatch("-1|[0-9]+", label) or not text.strip()]
     if wrong or not found:
         shown = f"line {wrong[0] + 2} is {lines[wrong[0]][:60]!r}" if wrong else "it has none"
         raise ValueError(f"{path}: {shown}; expected lines of a class number, a tab and a sentence behind a header")
-    labels = np.array([int(label) for label, _, _ in found], np.int32)
+    labels = np.array([int(label) for label, _, _ in found])
     return from_arrays({"text": np.array([text for _, _, text in found]), "label": labels}, f"tsv:{rest}/{split}")
 
 

@@ -142,6 +142,14 @@ def test_npz_keys_become_example_keys(npz):
 def test_unlabelled_data_has_no_classes(npz):
     source = sources.load(npz(image=np.zeros((4, 2, 2, 1), np.uint8)), "train")
     assert source.num_classes is None and source.labels is None
+    source = sources.load(npz(image=np.zeros((4, 2, 2, 1), np.uint8), label=-np.ones(4, int)), "train")
+    assert source.num_classes is None and source.labels.tolist() == [-1] * 4
+
+
+def test_classes_are_those_that_occur(npz):
+    label = np.array([3, 999, -1, 3])
+    source = sources.load(npz(image=np.zeros((4, 2, 2, 1), np.uint8), label=label), "train")
+    assert source.num_classes == 2 and source.labels.tolist() == label.tolist()
 
 
 IMAGE = np.zeros((4, 2, 2, 1), np.uint8)
@@ -157,6 +165,9 @@ IMAGE = np.zeros((4, 2, 2, 1), np.uint8)
         ({"image": IMAGE[:0]}, "is empty; expected at least one row"),
         ({"image": IMAGE, "label": np.zeros(4)}, r"float64 \[4\]; expected integers \[N\]"),
         ({"image": IMAGE, "label": np.zeros((4, 1), int)}, r"int64 \[4, 1\]; expected integers \[N\]"),
+        ({"image": IMAGE, "label": np.array([0, 1, 2, 2**32 + 5])}, "goes from 0 to 4294967301; expected numbers"),
+        ({"image": IMAGE, "label": np.array([0, 1, 2, -100])}, "goes from -100 to 2; expected .* from 0"),
+        ({"image": IMAGE, "speaker": np.array([0, 1, 2, 2**63], np.uint64)}, "`speaker` .* to 9223372036854775808"),
         ({"image": np.array([None] * 4)}, "not of Python objects"),
     ],
 )
