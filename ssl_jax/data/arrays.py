@@ -1,5 +1,6 @@
 """Rows of arrays in memory as a source."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +44,8 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
         int32; -1 is a row without one.
       name: what messages call it.
 
+    Images that look like [N, C, H, W] get a warning.
+
     Raises:
       ValueError: unequal lengths, no rows, images of another rank or dtype, labels that are not integers [N] from -1 to
         2^31 - 1.
@@ -58,6 +61,12 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
     image = arrays.get("image")
     if image is not None and (image.ndim != 4 or image.dtype != np.uint8):
         raise ValueError(f"`image` of {name} is {image.dtype} {list(image.shape)}; expected uint8 [N, H, W, C]")
+    if image is not None and image.shape[1] in (1, 3) and image.shape[3] > image.shape[1]:
+        warnings.warn(
+            f"`image` of {name} is {list(image.shape)}, and channels come last: [N, H, W, C]. If these are "
+            "[N, C, H, W], store image.transpose(0, 2, 3, 1)",
+            stacklevel=2,
+        )
     numbers = {key: _numbers(arrays[key], f"`{key}` of {name}") for key in ("label", "speaker") if key in arrays}
     return ArraySource(name, arrays | numbers)
 

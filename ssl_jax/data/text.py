@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_jax.data.arrays import ArraySource, from_arrays
+from ssl_jax.paths import expand
 
 CHUNK = 1 << 24  # bytes that are searched for line ends at a time
 SPLITS = ("train", "validation", "test")
@@ -111,7 +112,7 @@ def load(rest: str, split: str) -> Lines:
     Raises:
       ValueError: no such file or split, or one without text.
     """
-    path = Path(rest).expanduser()
+    path = expand(rest)
     if not rest or not path.exists():
         raise ValueError(f"text:{rest} does not exist; expected text:FILE, or text:DIR where DIR/{split}.txt is")
     if path.is_dir() and not (path / f"{split}.txt").is_file():
@@ -134,7 +135,7 @@ def load_tsv(rest: str, split: str) -> ArraySource:
     Raises:
       ValueError: no such file, or a line that is no label and sentence.
     """
-    path = Path(f"{rest}_{split}.tsv").expanduser()
+    path = expand(f"{rest}_{split}.tsv")
     if not rest or not path.is_file():
         raise ValueError(f"tsv:{rest} has no split {split!r}, which would be {path}; expected PREFIX_{split}.tsv")
     try:
