@@ -18,6 +18,7 @@ from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import KEPT, Encoder, load_encoder
 from ssl_jax.evaluation import features, held_out, inputs, labels, protocols, towers
+from ssl_jax.paths import expand
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
@@ -186,13 +187,18 @@ def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: st
       protocols: names of files of `ssl_jax/evaluation/protocols/`.
       data: other data than the run's own, such as "npz:DIR".
     """
-    return evaluate(Path(directory), tuple(protocols), data)
+    return evaluate(expand(directory), tuple(protocols), data)
 
 
 def main() -> int:
-    names = [name for name in FLAGS.protocols.split(",") if name]
+    names = [name.strip() for name in FLAGS.protocols.split(",") if name.strip()]
+    if not names:
+        known = ", ".join(protocols.NAMES)
+        raise ValueError(f"--protocols={FLAGS.protocols} names none; name one or more of {known}, commas between")
     files = {name: FLAGS[name].value for name in protocols.FILES}
-    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    rows = evaluate(expand(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    if not rows and is_first():
+        raise ValueError(f"None of the protocols {', '.join(names)} could run, for the reasons above; give other data")
     return 0
 
 

@@ -13,7 +13,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import evaluate, methods, monitor
+from ssl_jax import evaluate, methods, monitor, paths
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health, protocols
@@ -30,6 +30,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     check(config)
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
+    methods.check_source(source, config)
     known = facts.gather(directory, config, source)
     rows, seen = (methods.read(source, config, known, train=train) for train in (True, False))
     batches = pipeline.Batches(
@@ -67,7 +68,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
             state, host_state, start = run.create(), {}, 0
             if config.train.init_from:
                 state = restore.start_from(
-                    Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
+                    paths.expand(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
         run = compiled_together(run, state, batches[0])
         rewrite_start, wandb = "unevaluated" in host_state, config.train.wandb or None
@@ -126,7 +127,7 @@ def fit(config, directory) -> str:
     Raises:
       ValueError: a config that cannot be trained, or a directory that holds another run.
     """
-    return pretrain(config, Path(directory).expanduser())
+    return pretrain(config, paths.output(directory, folder=True))
 
 
 def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
@@ -143,7 +144,7 @@ def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Ex
 
 def main() -> int:
     termination.end_on_sigterm()
-    directory = Path(FLAGS.workdir).expanduser() if FLAGS.workdir else None
+    directory = paths.output(FLAGS.workdir, folder=True) if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     try:

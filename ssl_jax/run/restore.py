@@ -126,7 +126,7 @@ def load_model(run: Path, sharding, which: str = "latest") -> dict:
         if step not in there:
             raise ValueError(f"{run} could not save its best checkpoint, {step}; name one of {there}")
     elif which != "latest":
-        if not which.isdigit() or int(which) not in there:
+        if which not in map(str, there):
             raise ValueError(f"{run} has no checkpoint {which!r}; give latest, best or one of {there}")
         step = int(which)
     restored = newest_intact(directory, ("model",), step)
