@@ -28,14 +28,19 @@ CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
 
 
 def calibration_rows(examples: int, config) -> int:
-    """The rows of a batch that settles statistics: a multiple of the groups of batch norm."""
+    """The rows of a batch that settles statistics: a multiple of the groups of batch norm.
+
+    A group keeps its number of examples, see `methods/parts/networks.py`, so that other batches have other groups.
+    """
     groups = config.model.get("norm_groups", 1)
     rows = min(max(CALIBRATION_ROWS, groups), examples)
     if rows < groups:
         raise ValueError(
             f"The training split has {examples} rows, fewer than config.model.norm_groups={groups}; give more data"
         )
-    return rows - rows % groups
+    rows -= rows % groups
+    of_these = max(1, rows // max(1, config.train.batch_size // groups))
+    return rows - rows % of_these
 
 
 def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> dict[str, Encoder]:

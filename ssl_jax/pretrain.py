@@ -41,7 +41,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         config, batches[0], examples=len(rows), probe=monitor.probe(rows), signals=health.signals, facts=known
     )
     print(*startup.lines(run, len(rows)), sep="\n")
-    if said := monitor.labels_said(rows):
+    if said := monitor.labels_said(source):
         print(f"labels      {said}")
     try:
         if splits := [methods.read(split, config, known, train=False) for split in evaluation_splits(config)]:

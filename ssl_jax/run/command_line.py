@@ -113,7 +113,7 @@ def _explain(error: Exception) -> str:
     overrides = [word.removeprefix("--config.").split("=")[0] for word in sys.argv if word.startswith("--config.")]
     try:
         known = _keys(get_config(*[recipe] if recipe else []))
-    except ValueError:
+    except (ValueError, AttributeError):  # of another recipe, or of no config at all
         return text
     except Exception as raised:
         return _raised(path, raised)
