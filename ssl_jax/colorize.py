@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from ssl_jax import methods
+from ssl_jax import methods, paths
 from ssl_jax.run import command_line, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
@@ -57,13 +57,13 @@ def colorize(directory: Path, image: np.ndarray, temperature: float | None = Non
 def main() -> int:
     import cv2
 
-    source, output = Path(FLAGS.image).expanduser(), Path(FLAGS.output).expanduser()
+    source, output = paths.expand(FLAGS.image), paths.output(FLAGS.output)
     if output.suffix.lower() not in SUFFIXES:
         raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in one of {', '.join(SUFFIXES)}")
     image = cv2.imread(str(source), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(f"--image={FLAGS.image} is no image that can be read; give a .png, .jpg or .webp file")
-    found = colorize(Path(FLAGS.workdir).expanduser(), image[..., ::-1], FLAGS.temperature, FLAGS.checkpoint)
+    found = colorize(paths.expand(FLAGS.workdir), image[..., ::-1], FLAGS.temperature, FLAGS.checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(output), found[..., ::-1])
     print(f"{output}: {found.shape[1]} x {found.shape[0]} pixels")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssl_jax import methods
+from ssl_jax import methods, paths
 from ssl_jax.data import sources
 from ssl_jax.encoder import load_encoder
 from ssl_jax.run import command_line, facts, workdir
@@ -27,19 +27,20 @@ def embed(
     config = workdir.read_config(directory)
     source = sources.load(config.data, split, spec=data)
     source = methods.read(source, config, facts.read(directory), train=False)
+    if is_first():
+        output.parent.mkdir(parents=True, exist_ok=True)
     rows = load_encoder(directory, layer, checkpoint).rows(source)
     arrays = {"index": np.arange(len(source)), **rows}
     if is_first():
-        output.parent.mkdir(parents=True, exist_ok=True)
         np.savez(output, **arrays)
     return arrays
 
 
 def main() -> int:
-    output = Path(FLAGS.output).expanduser()
+    output = paths.output(FLAGS.output)
     if output.suffix != ".npz":
         raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in .npz")
-    arrays = embed(Path(FLAGS.workdir).expanduser(), FLAGS.data, FLAGS.split, output, FLAGS.layer, FLAGS.checkpoint)
+    arrays = embed(paths.expand(FLAGS.workdir), FLAGS.data, FLAGS.split, output, FLAGS.layer, FLAGS.checkpoint)
     print(f"{output}: features float32 {list(arrays['features'].shape)}")
     return 0
 

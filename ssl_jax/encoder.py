@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jax
 import numpy as np
+from flax.errors import ScopeParamShapeError
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline
 from ssl_jax.evaluation.features import KEPT, extract, pooled
+from ssl_jax.paths import expand
 from ssl_jax.run import facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
 
+MOST_CHANNELS = 32  # that are tried to say which images an encoder takes
 BATCH = 256  # rows at a time, rounded up to a multiple of the devices; features do not depend on it
 
 
@@ -133,12 +135,35 @@ def make_encoder(method: methods.Method, where: parallel.Parallel, params, state
     def encode(layer):
         def run(params, state, inputs):
             share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
-            return pooled(method.encode(params, state, inputs, layer=layer), share)
+            try:
+                return pooled(method.encode(params, state, inputs, layer=layer), share)
+            except ScopeParamShapeError as error:
+                if "image" not in inputs:
+                    raise
+                raise ValueError(other_channels(method, params, state, inputs)) from error
 
         return jax.jit(run, out_shardings=where.replicated)
 
     joint = encode("projection") if method.tokenize else None
     return Encoder(encode(layer), where, params, state, joint, method.tokenize)
+
+
+def other_channels(method: methods.Method, params, state, inputs) -> str:
+    """What is said of images of another number of channels than an encoder takes, which is found by trying."""
+
+    def takes(channels):
+        image = jax.ShapeDtypeStruct((*inputs["image"].shape[:-1], channels), np.uint8)
+        try:
+            jax.eval_shape(method.encode, params, state, dict(inputs) | {"image": image})
+        except ScopeParamShapeError:
+            return False
+        return True
+
+    taken = next((f"{channels}" for channels in range(1, MOST_CHANNELS) if takes(channels)), "another number of")
+    return (
+        f"Images of {inputs['image'].shape[-1]} channels were given, and this encoder was trained on images of {taken} "
+        "channels; give it such images"
+    )
 
 
 def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:
@@ -161,7 +186,7 @@ def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest"
         encoder = ssl_jax.load_encoder("runs/simclr_digits")
         features = encoder(images)
     """
-    directory = Path(directory)
+    directory = expand(directory)
     config = workdir.read_config(directory)
     everywhere = parallel.make("shard_map", None, jax.device_count())
     model = load_model(directory, everywhere.replicated, str(checkpoint))

@@ -17,7 +17,8 @@ from absl import flags
 from ssl_jax import methods
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import KEPT, Encoder, load_encoder
-from ssl_jax.evaluation import features, held_out, inputs, protocols, towers
+from ssl_jax.evaluation import features, held_out, inputs, labels, protocols, towers
+from ssl_jax.paths import expand
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
 
@@ -27,14 +28,19 @@ CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
 
 
 def calibration_rows(examples: int, config) -> int:
-    """The rows of a batch that settles statistics: a multiple of the groups of batch norm."""
+    """The rows of a batch that settles statistics: a multiple of the groups of batch norm.
+
+    A group keeps its number of examples, see `methods/parts/networks.py`, so that other batches have other groups.
+    """
     groups = config.model.get("norm_groups", 1)
     rows = min(max(CALIBRATION_ROWS, groups), examples)
     if rows < groups:
         raise ValueError(
             f"The training split has {examples} rows, fewer than config.model.norm_groups={groups}; give more data"
         )
-    return rows - rows % groups
+    rows -= rows % groups
+    of_these = max(1, rows // max(1, config.train.batch_size // groups))
+    return rows - rows % of_these
 
 
 def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> dict[str, Encoder]:
@@ -105,23 +111,33 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
             return towers.Towers(images, functools.partial(own.text, truncate=True))
 
         kinds = {kind: of(own) for kind, own in encoders().items()}
-        counted = captions[0] and naive is not None
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
-    captions = [getattr(source, "captions", None) is not None for source in (train, test)]
-    labelled = train.num_classes is not None and test.num_classes is not None
-    has = (frozenset(KEPT) & train[0].keys() & test[0].keys()) - (set() if labelled else {"label"})
-    has |= {"words"} if method.words else set()
-    has |= {"text"} if captions[1] else set()
-    has |= {"text tower"} if encoder.joint is not None else set()
-    has |= {name for name, path in files.items() if path}
+    counted = naive is not None and getattr(train, "captions", None) is not None
     return protocols.Context(
-        has=frozenset(has), features=found, held_out=measure, words=words if method.words else None, files=files,
-        towers=two_towers, test=test, num_classes=train.num_classes, input_title=title,
+        has=offered(method, train, test, files), features=found, held_out=measure,
+        words=words if method.words else None, files=files, towers=two_towers,
+        test=test, num_classes=train.num_classes, input_title=title,
         split=config.eval.test_split, layer=layer,
         classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
         seed=config.seed,
     )  # fmt: skip
+
+
+def offered(method, train, test, files: dict) -> frozenset:
+    """What protocols may need and a method and its data have: see `protocols.Context.has`.
+
+    Says of each split how many of its rows have no label, where some have none.
+    """
+    has = set(KEPT) & train[0].keys() & test[0].keys()
+    for source in (train, test) if "label" in has else ():
+        if said := labels.said(source.labels):
+            print(f"labels      of {source.name}: {said}")
+        has -= set() if len(labels.classes(source.labels)) else {"label"}
+    has |= {"words"} if method.words else set()
+    has |= {"text"} if getattr(test, "captions", None) is not None else set()
+    has |= {"text tower"} if method.tokenize else set()
+    return frozenset(has | {name for name, path in files.items() if path})
 
 
 def evaluate(
@@ -144,7 +160,14 @@ def evaluate(
     names = protocols.possible(names, context.has)
     of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
     names = tuple(name for name in names if name not in of_texts)
-    rows = protocols.evaluate(context, of_texts)  # all processes encode together, here and in the next lines
+
+    def keep(found):
+        if found and is_first():
+            path = directory / "evaluation.json"
+            old = workdir.read_json(path, list) if path.exists() else []
+            workdir.write_json(path, protocols.merge(old, found))
+
+    rows = protocols.evaluate(context, of_texts, keep)  # all processes encode together, here and in the next lines
     needs = [protocols.load(name).NEEDS for name in names]
     if any(need - protocols.WORDS for need in needs):
         context.features()
@@ -154,11 +177,8 @@ def evaluate(
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
         for kind in ("random", "encoder"):
             context.held_out(kind)
-    rows = rows + protocols.evaluate(context, names) if is_first() else []
+    rows = rows + protocols.evaluate(context, names, keep) if is_first() else []
     if rows:
-        path = directory / "evaluation.json"
-        old = workdir.read_json(path, list) if path.exists() else []
-        workdir.write_json(path, protocols.merge(old, rows))
         print(protocols.told(rows, context.input_title))
     wait_for_first("evaluated")
     return rows
@@ -172,13 +192,18 @@ def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: st
       protocols: names of files of `ssl_jax/evaluation/protocols/`.
       data: other data than the run's own, such as "npz:DIR".
     """
-    return evaluate(Path(directory), tuple(protocols), data)
+    return evaluate(expand(directory), tuple(protocols), data)
 
 
 def main() -> int:
-    names = [name for name in FLAGS.protocols.split(",") if name]
+    names = [name.strip() for name in FLAGS.protocols.split(",") if name.strip()]
+    if not names:
+        known = ", ".join(protocols.NAMES)
+        raise ValueError(f"--protocols={FLAGS.protocols} names none; name one or more of {known}, commas between")
     files = {name: FLAGS[name].value for name in protocols.FILES}
-    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    rows = evaluate(expand(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    if not rows and is_first():
+        raise ValueError(f"None of the protocols {', '.join(names)} could run, for the reasons above; give other data")
     return 0
 
 

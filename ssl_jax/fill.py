@@ -11,6 +11,7 @@ import numpy as np
 from absl import flags
 
 from ssl_jax import methods
+from ssl_jax.paths import expand
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.restore import load_model
 from ssl_jax.train import parallel
@@ -49,7 +50,7 @@ def fill(directory: Path, text: str, count: int = 5, checkpoint: str = "latest")
 def main(text: str = "") -> int:
     if not text:
         raise ValueError('No text was given; write one behind the flags, such as "the cat [MASK] on the mat"')
-    told_of_places = fill(Path(FLAGS.workdir).expanduser(), text, FLAGS.count, FLAGS.checkpoint)
+    told_of_places = fill(expand(FLAGS.workdir), text, FLAGS.count, FLAGS.checkpoint)
     for number, told in enumerate(told_of_places, start=1):
         print(f"[MASK] {number}: " + "   ".join(f"{token} {100 * share:.1f} %" for token, share in told))
     return 0

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from ssl_jax.data.pipeline import Batches
-from ssl_jax.data.sources import Source, hold_out
+from ssl_jax.data.sources import Source, Subset, hold_out
 from ssl_jax.encoder import make_encoder
+from ssl_jax.evaluation import labels
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.evaluation.online_probe import OnlineProbe
 from ssl_jax.run.termination import Termination
@@ -24,8 +25,22 @@ QUERIES, BANK = 2_000, 10_000  # the most rows that are classified, and that vot
 
 
 def probe(source: Source) -> OnlineProbe | None:
-    """The linear probe of a labelled source; None without labels."""
-    return None if source.num_classes is None else OnlineProbe(source.num_classes)
+    """The linear probe of a labelled source; None without labels of two classes or more."""
+    numbers = labels.classes(source.labels)
+    if len(numbers) < 2:
+        return None
+    plain = source.labels.min() >= 0 and numbers[-1] < source.num_classes
+    return OnlineProbe(source.num_classes) if plain else OnlineProbe(len(numbers), numbers=tuple(numbers.tolist()))
+
+
+def labels_said(source: Source) -> str:
+    """What of the labels of a source is worth a line at the start of a run; "" where every row has one."""
+    said, numbers = labels.said(source.labels), labels.classes(source.labels)
+    if len(numbers) == 1:
+        said = f"of one class alone, {numbers[0]}"
+    if len(numbers) < 2:
+        return f"{said}: the online probe and kNN are off"
+    return said and f"{said}, and trained on"
 
 
 def evaluation(run: Experiment, source: Source, batches: Batches) -> Callable[[TrainState, Termination], dict] | None:
@@ -60,13 +75,20 @@ def between(run: Experiment, batches: Batches) -> Callable[[TrainState, Terminat
 def knn(run: Experiment, source: Source) -> Callable[[TrainState, Termination], dict] | None:
     """`(state, termination) -> {"knn_top1": share}`; a fixed sixth of the rows is classified by the others.
 
-    None without labels. Raises `Interrupted` when the termination is requested.
+    None where labels do not allow it: fewer than 6 of them, or of one class. Raises `Interrupted` when the termination
+    is requested.
     """
-    if source.num_classes is None:
+    labelled = np.flatnonzero(source.labels >= 0) if source.labels is not None else ()
+    if len(labelled) < 6:
         return None
-    bank, queries = hold_out(source, min(len(source) // 6, QUERIES), seed=0)
+    known = source if len(labelled) == len(source) else Subset(source, labelled)
+    bank, queries = hold_out(known, min(len(known) // 6, QUERIES), seed=0)
     if len(bank) > BANK:
         _, bank = hold_out(bank, BANK, seed=0)
+    try:
+        labels.numbered({"label": bank.labels}, {"label": queries.labels})
+    except ValueError:
+        return None
     encoder = None
 
     def evaluate(state, termination):
@@ -75,10 +97,11 @@ def knn(run: Experiment, source: Source) -> Callable[[TrainState, Termination], 
             encoder = make_encoder(run.method, run.parallel, state.params, state.method)
         encoder = dataclasses.replace(encoder, params=state.params, state=state.method)
         known, asked = (encoder.rows(rows, termination.until_requested) for rows in (bank, queries))
-        k = sensible_k(len(bank), source.num_classes)
-        predicted = knn_predict(
-            known["features"], known["label"], asked["features"], k=k, num_classes=source.num_classes
-        )
+        if not all(np.isfinite(rows["features"]).all() for rows in (known, asked)):
+            return {}  # of a diverged encoder, on which the loss has its own say
+        known, asked, count = labels.numbered(known, asked)
+        x, y = known["features"], known["label"]
+        predicted = knn_predict(x, y, asked["features"], k=sensible_k(len(y), count), num_classes=count)
         return {"knn_top1": float(np.mean(predicted == asked["label"]))}
 
     return evaluate

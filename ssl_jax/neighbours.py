@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from ssl_jax import methods
+from ssl_jax import methods, paths
 from ssl_jax.data import word_vectors
 from ssl_jax.encoder import load_encoder
 from ssl_jax.evaluation import word_tests
@@ -39,12 +39,13 @@ def main() -> int:
         raise ValueError("Give either --workdir or --vectors, and --word or --output, such as --word=king")
     if FLAGS.output and Path(FLAGS.output).suffix not in (".txt", ".bin"):
         raise ValueError(f"--output is {FLAGS.output}; expected a name that ends in .txt or .bin")
+    output = paths.output(FLAGS.output) if FLAGS.output else None
     if FLAGS.vectors:
         words, vectors = word_vectors.read(FLAGS.vectors)
     else:
-        words, vectors = vectors_of(Path(FLAGS.workdir).expanduser(), FLAGS.checkpoint)
-    if FLAGS.output:
-        word_vectors.write(Path(FLAGS.output).expanduser(), words, vectors, binary=FLAGS.output.endswith(".bin"))
+        words, vectors = vectors_of(paths.expand(FLAGS.workdir), FLAGS.checkpoint)
+    if output:
+        word_vectors.write(output, words, vectors, binary=FLAGS.output.endswith(".bin"))
         print(f"{FLAGS.output}: {len(words):,} vectors of {vectors.shape[1]} values")
     if FLAGS.word:
         for word, cosine in word_tests.nearest(words, vectors, FLAGS.word, FLAGS.count):

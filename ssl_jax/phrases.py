@@ -6,10 +6,10 @@ A document a line; words are what stands between spaces, as for word2phrase: pun
 take out before. The result is read with `config.method.split="spaces"`.
 """
 
-from pathlib import Path
 
 from absl import flags
 
+from ssl_jax import paths
 from ssl_jax.data import phrases, text
 from ssl_jax.run import command_line
 
@@ -24,7 +24,7 @@ def main() -> int:
 
     counts, total = phrases.count(documents(), FLAGS.min_count)
     found = set()
-    with open(Path(FLAGS.output).expanduser(), "w", encoding="utf-8") as file:
+    with open(paths.output(FLAGS.output), "w", encoding="utf-8") as file:
         options = {"min_count": FLAGS.min_count, "threshold": FLAGS.threshold}
         for words in phrases.join(documents(), counts, total, **options):
             file.write(" ".join(words) + "\n")

@@ -14,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import evaluate, methods, monitor
+from ssl_jax import evaluate, methods, monitor, paths
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health, protocols
@@ -33,6 +33,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         workdir.check(directory)
     protocols.check(config.eval.protocols)
     source = sources.load(config.data, config.data.split)
+    methods.check_source(source, config)
     known = facts.gather(directory, config, source)
     rows, seen = (methods.read(source, config, known, train=train) for train in (True, False))
     batches = pipeline.Batches(
@@ -43,10 +44,14 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
         config, batches[0], examples=len(rows), probe=monitor.probe(rows), signals=health.signals, facts=known
     )
     print(*startup.lines(run, len(rows)), sep="\n")
-    if source.num_classes is None:
-        print("labels      none: the online probe and kNN are off")
-    if problem := evaluation_problem(config):
-        print(f"evaluation  off: {problem}")
+    if said := monitor.labels_said(source):
+        print(f"labels      {said}")
+    try:
+        if splits := [methods.read(split, config, known, train=False) for split in evaluation_splits(config)]:
+            files = {name: config.eval[name] for name in protocols.FILES}
+            protocols.possible(config.eval.protocols, evaluate.offered(run.method, *splits, files))
+    except ValueError as error:
+        print(f"evaluation  off: {error}")
     if dry_run:
         print(*startup.dry_run(run, batches[0]), sep="\n")
         return "dry run"
@@ -70,7 +75,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
             state, host_state, start = run.create(), {}, 0
             if config.train.init_from:
                 state = restore.start_from(
-                    Path(config.train.init_from), state, run.method.adopt, run.parallel.replicated
+                    paths.expand(config.train.init_from), state, run.method.adopt, run.parallel.replicated
                 )
         run = compiled_together(run, state, batches[0])
         rewrite_start, wandb = "unevaluated" in host_state, config.train.wandb or None
@@ -89,11 +94,28 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     return outcome
 
 
+def evaluation_splits(config) -> list[sources.Source]:
+    """The training and the test split that the run is evaluated on at its end; [] where no protocol is asked for.
+
+    Raises:
+      ValueError: they cannot be read, or have images of another number of channels than the run is trained on.
+    """
+    if not config.eval.protocols:
+        return []
+    names = config.eval.train_split, config.eval.test_split
+    splits = [sources.load(config.data, split, spec=config.eval.source) for split in names]
+    trained = sources.load(config.data, config.data.split)[0] if config.eval.source else {}
+    for split in splits if "image" in trained else ():
+        own, other = trained["image"].shape[-1], split[0]["image"].shape[-1] if "image" in split[0] else None
+        if own != other:
+            raise ValueError(f"{split.name} has images of {other} channels, and the run is trained on images of {own}")
+    return splits
+
+
 def evaluation_problem(config) -> str:
-    """Why the data that the run is to be evaluated on cannot be read; "" where it can, or no protocol is asked for."""
+    """Why the run cannot be evaluated at its end; "" where it can, or no protocol is asked for."""
     try:
-        for split in (config.eval.train_split, config.eval.test_split) if config.eval.protocols else ():
-            sources.load(config.data, split, spec=config.eval.source)
+        evaluation_splits(config)
     except ValueError as error:
         return str(error)
     return ""
@@ -112,7 +134,7 @@ def fit(config, directory) -> str:
     Raises:
       ValueError: a config that cannot be trained, or a directory that holds another run.
     """
-    return pretrain(config, Path(directory).expanduser())
+    return pretrain(config, paths.output(directory, folder=True))
 
 
 def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Experiment:
@@ -129,7 +151,7 @@ def compiled_together(run: experiment.Experiment, state, batch) -> experiment.Ex
 
 def main() -> int:
     termination.end_on_signals()
-    directory = Path(FLAGS.workdir).expanduser() if FLAGS.workdir else None
+    directory = paths.output(FLAGS.workdir, folder=True) if FLAGS.workdir else None
     if directory is None and not FLAGS.dry_run:
         raise ValueError("--workdir was not given; name this run's directory, such as --workdir=runs/simclr_digits")
     given = config_flags.get_override_values(FLAGS["config"])

@@ -62,6 +62,9 @@ def get_config(recipe: str):
 
 
 def main() -> None:
+    if sys.argv[1:] not in ([], ["--markdown"]):
+        given = " ".join(sys.argv[1:])
+        sys.exit(f"error: {given} was given; python -m ssl_jax.recipes takes --markdown, or nothing")
     print(markdown() if "--markdown" in sys.argv[1:] else "\n".join(lines()))
 
 

@@ -12,6 +12,7 @@ import pytest
 import ssl_jax
 from ssl_jax import evaluate
 from ssl_jax.data import sources
+from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.run import workdir
 
 TINY = (
@@ -123,6 +124,26 @@ def test_a_protocol_run_again_replaces_its_rows(run, capsys):
     assert "trained encoder" in capsys.readouterr().out
 
 
+def test_labels_of_other_data_may_have_gaps_and_be_missing(run, tmp_path, capsys):
+    directory, _ = run
+    digits = sources.load("digits", "train").rows(np.arange(300))
+    image, label = digits["image"], 100 * digits["label"] + 7
+    given = np.where(np.arange(300) % 5 == 0, -1, label)
+    np.savez(tmp_path / "train.npz", image=image[:100], label=given[:100])
+    np.savez(tmp_path / "test.npz", image=image[100:], label=given[100:])
+    rows = evaluate.evaluate(directory, ["knn", "few_label"], data=f"npz:{tmp_path}")
+    assert {(row["protocol"], row["n"]) for row in rows} == {("knn", 160)}
+    pixels, known = image.reshape(300, -1) / np.float32(255), given >= 0
+    train, test = known & (np.arange(300) < 100), known & (np.arange(300) >= 100)
+    k = sensible_k(80, 10)
+    predicted = knn_predict(pixels[train], digits["label"][train], pixels[test], k=k, num_classes=10)
+    value = next(row["value"] for row in rows if row["features"] == "input")
+    assert value == np.mean(predicted == digits["label"][test]) and value > 0.6
+    said = capsys.readouterr().out
+    assert "test: 160 of 200 rows; the others, labelled -1, are in no probe" in said
+    assert "few_label is left out: " in said
+
+
 def test_an_unlabelled_set_trains_and_says_so(tmp_path):
     images = sources.load("digits", "train").rows(np.arange(64))["image"]
     np.savez(tmp_path / "train.npz", image=images)
@@ -187,3 +208,33 @@ def test_a_config_file_that_is_no_python_is_refused(tmp_path):
     done = command("pretrain", f"--config={path}", "--dry_run")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ") and f"{path}, line 1 is no valid Python" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("raise RuntimeError('no luck')", "raises RuntimeError: no luck; mend it"),
+        ("def get_config(recipe='x'):\n    return 1 / 0", "raises ZeroDivisionError: division by zero"),
+        ("x = 1", "has no function get_config"),
+    ],
+)
+def test_a_config_file_that_raises_is_one_sentence(content, sentence, tmp_path):
+    path = tmp_path / "odd.py"
+    path.write_text(content)
+    done = command("pretrain", f"--config={path}", "--dry_run")
+    assert done.returncode == 1 and done.stderr.startswith(f"error: {path} {sentence}")
+    assert done.stderr.strip().count("\n") == 0
+
+
+def test_what_a_command_does_not_take_is_one_sentence(run, tmp_path):
+    directory, _ = run
+    (tmp_path / "file").write_text("")
+    for name, arguments, sentence in (
+        ("evaluate", (f"--workdir={directory}", "--data="), "--data= is empty"),
+        ("embed", (f"--workdir={directory}", f"--output={tmp_path}/file/f.npz"), "file is a file; give another place"),
+        ("evaluate", (f"--workdir={directory}", "--checkpoint=²"), "no checkpoint '²'; give latest, best or one of"),
+        ("recipes", ("stray",), "stray was given; python -m ssl_jax.recipes takes --markdown, or nothing"),
+    ):
+        done = command(name, *arguments)
+        assert done.returncode == 1 and sentence in done.stderr and "Traceback" not in done.stderr
+        assert done.stderr.startswith("error: ") and done.stderr.strip().count("\n") == 0

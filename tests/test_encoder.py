@@ -7,6 +7,8 @@ import pytest
 
 from ssl_jax.data import sources
 from ssl_jax.encoder import Encoder
+from ssl_jax.evaluate import calibration_rows
+from ssl_jax.methods.parts import networks
 from ssl_jax.train import parallel
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (700, 2, 2, 1), dtype=np.uint8)
@@ -60,3 +62,17 @@ def test_speakers_and_masks_are_kept_beside_the_features(encoder, traced):
     np.testing.assert_array_equal(found["speaker"], arrays["speaker"])
     found = encoder.rows(source, keep=("label", "mask"))
     np.testing.assert_array_equal(found["mask"], arrays["mask"])
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch_size", "groups", "rows"),
+    [
+        (1437, 256, 1, 256), (1437, 16, 1, 256), (200, 16, 1, 192), (1437, 48, 1, 255), (1437, 4096, 8, 256),
+        (100, 64, 8, 96),
+    ],
+)
+def test_batches_that_settle_statistics_fall_into_groups(tiny, examples, batch_size, groups, rows):
+    config = tiny()
+    config.train.batch_size, config.model.norm_groups = batch_size, groups
+    assert calibration_rows(examples, config) == rows
+    assert rows % networks.norm_groups(config)(rows, None) == 0

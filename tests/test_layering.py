@@ -21,11 +21,12 @@ LAYERS = {  # a folder of ssl_jax, or one module in it: what it may import besid
     "methods": {
         "collectives", "dtypes", "losses", "models", "augment", "data.arrays", "data.tokenizer", "data.wordpiece",
     },
-    "data": set(),
+    "data": {"paths"},
     "dtypes": set(),
+    "paths": set(),
     "train": {"collectives", "dtypes", "methods", "defaults"},
-    "run": {"collectives", "dtypes", "methods", "train", "evaluation", "defaults", "recipes"},
-    "evaluation": {"collectives", "dtypes", "methods"},
+    "run": {"collectives", "dtypes", "methods", "train", "evaluation", "defaults", "recipes", "paths"},
+    "evaluation": {"collectives", "dtypes", "methods", "paths"},
     "visual": {"collectives", "methods", "evaluation"},
     "defaults": set(),
 }

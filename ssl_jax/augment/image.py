@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def to_float(image):
@@ -101,16 +102,25 @@ def normalise(image, mean, std):
 
     Args:
         image: `[H, W, C]`, floating point.
-        mean: C floats, or one for all channels.
+        mean: C floats, or one number for all channels.
         std: likewise.
 
     Returns:
         `[H, W, C]`, the dtype of `image`.
 
+    Raises:
+        ValueError: another number of values than the image has channels.
+
     >>> normalise(jnp.ones((1, 1, 3)), mean=(0.5, 0.5, 0.0), std=(0.5, 0.25, 1.0)).tolist()
     [[[1.0, 2.0, 1.0]]]
     """
     check_image(image)
+    for name, value in (("mean", mean), ("std", std)):
+        if np.ndim(value) and len(value) != image.shape[-1]:
+            raise ValueError(
+                f"Given an image of {image.shape[-1]} channels and a {name} of {len(value)} values, expected one value "
+                "a channel: set augment.mean and augment.std to that many, or to None."
+            )
     dtype = accumulation_dtype(image)
     mean, std = (jnp.asarray(value, dtype).reshape(1, 1, -1) for value in (mean, std))
     return ((image.astype(dtype) - mean) / std).astype(image.dtype)

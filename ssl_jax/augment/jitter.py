@@ -131,7 +131,8 @@ def colour_jitter(
 
     Args:
         key: PRNG key.
-        image: `[H, W, 3]`, floating point in [0, 1]; other channels where saturation and hue are 0.
+        image: `[H, W, 3]`, floating point in [0, 1]; one channel where saturation and hue are 0, any number of them
+            where also contrast is 0 or keeps the mean of each channel.
         brightness, contrast, saturation, hue: strengths (`sample_jitter`); Python numbers.
         p: probability that the image is jittered at all.
         order: "random", or "fixed": brightness, contrast, saturation, hue.
@@ -149,6 +150,8 @@ def colour_jitter(
     Source: google-research/simclr, `tf2/data_util.py`; SimCLR, appendix A (arXiv 2002.05709).
     """
     check_image(image, channels=3 if saturation or hue else None)
+    if not contrast and image.shape[-1] not in (1, 3):
+        contrast_mean = "channel"  # contrast changes nothing, and channels that are no colours have no grey
     check_choice("jitter order", order, ("random", "fixed"))
     key_apply, key_sample = jax.random.split(key)
     amounts, random_order = sample_jitter(

@@ -1,5 +1,6 @@
 """Rows of arrays in memory as a source."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,7 +24,7 @@ class ArraySource:
 
     @cached_property
     def num_classes(self) -> int | None:
-        return None if self.labels is None else int(self.labels.max()) + 1
+        return None if self.labels is None else len(np.unique(self.labels[self.labels >= 0])) or None
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -39,11 +40,15 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
     """A checked source of arrays in memory.
 
     Args:
-      arrays: arrays [N, ...] by batch key; `image` uint8 [N, H, W, C]; `label` integers [N], which become int32.
+      arrays: arrays [N, ...] by batch key; `image` uint8 [N, H, W, C]; `label` and `speaker` integers [N], which become
+        int32; -1 is a row without one.
       name: what messages call it.
 
+    Images that look like [N, C, H, W] get a warning.
+
     Raises:
-      ValueError: unequal lengths, no rows, images of another rank or dtype, labels that are not integers [N].
+      ValueError: unequal lengths, no rows, images of another rank or dtype, labels that are not integers [N] from -1 to
+        2^31 - 1.
 
     >>> len(from_arrays({"image": np.zeros((5, 8, 8, 1), np.uint8)}))
     5
@@ -53,11 +58,27 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
         raise ValueError(f"The arrays of {name} have lengths {lengths}; expected one equal number of rows")
     if 0 in lengths.values():
         raise ValueError(f"{name} is empty; expected at least one row")
-    image, label = arrays.get("image"), arrays.get("label")
+    image = arrays.get("image")
     if image is not None and (image.ndim != 4 or image.dtype != np.uint8):
         raise ValueError(f"`image` of {name} is {image.dtype} {list(image.shape)}; expected uint8 [N, H, W, C]")
-    if label is not None:
-        if label.ndim != 1 or label.dtype.kind not in "iu":
-            raise ValueError(f"`label` of {name} is {label.dtype} {list(label.shape)}; expected integers [N]")
-        arrays = arrays | {"label": label.astype(np.int32)}
-    return ArraySource(name, arrays)
+    if image is not None and image.shape[1] in (1, 3) and image.shape[3] > image.shape[1]:
+        warnings.warn(
+            f"`image` of {name} is {list(image.shape)}, and channels come last: [N, H, W, C]. If these are "
+            "[N, C, H, W], store image.transpose(0, 2, 3, 1)",
+            stacklevel=2,
+        )
+    numbers = {key: _numbers(arrays[key], f"`{key}` of {name}") for key in ("label", "speaker") if key in arrays}
+    return ArraySource(name, arrays | numbers)
+
+
+def _numbers(given: np.ndarray, what: str) -> np.ndarray:
+    """Numbers of classes as int32."""
+    if given.ndim != 1 or given.dtype.kind not in "iu":
+        raise ValueError(f"{what} is {given.dtype} {list(given.shape)}; expected integers [N]")
+    low, high = int(given.min()), int(given.max())
+    if low < -1 or high > np.iinfo(np.int32).max:
+        raise ValueError(
+            f"{what} goes from {low} to {high}; expected numbers of classes from 0 to 2147483647, and -1 where a row "
+            "has none; number the classes anew"
+        )
+    return given.astype(np.int32)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_jax.paths import expand
+
 SAMPLE_RATE, WINDOW = 16_000, 20_480  # what CPC was published with
 SPLITS = ("train", "validation", "test")
 
@@ -44,9 +46,7 @@ class Files:
         try:
             audio, rate = soundfile.read(self.paths[i], dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise ValueError(
-                f"{self.paths[i]} cannot be read ({error}); expected a file of sound, such as WAV"
-            ) from None
+            raise unreadable(self.paths[i], error) from None
         if not len(audio):
             raise ValueError(f"{self.paths[i]} holds no samples; remove it")
         example = {"audio": audio.mean(axis=1), "sample_rate": rate, "speaker": self.speakers[i]}
@@ -57,7 +57,13 @@ class Files:
         """Of the longest clip, from the files' headers."""
         import soundfile
 
-        return max(soundfile.info(path).duration for path in self.paths)
+        def duration(path):
+            try:
+                return soundfile.info(path).duration
+            except soundfile.LibsndfileError as error:
+                raise unreadable(path, error) from None
+
+        return max(map(duration, self.paths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +189,7 @@ class Windows:
 
 def load_wav(rest: str, split: str) -> Files:
     """`wav:DIR`; classes and speakers are numbered over all splits."""
-    folder = Path(rest).expanduser()
+    folder = expand(rest)
     if not rest or not (folder / split).is_dir():
         present = sorted(path.name for path in folder.glob("*/")) if rest and folder.is_dir() else []
         found = f"its splits are {', '.join(present)}" if present else f"expected a directory {folder / split}"
@@ -210,6 +216,11 @@ def load_synthetic(rest: str, split: str) -> Synthetic:
             f"a split of {', '.join(SPLITS)}"
         )
     return Synthetic(f"synthetic_sound/{split}", split, int(rest or 240))
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """What is raised of a file that soundfile cannot read."""
+    return ValueError(f"{path} cannot be read ({error}); expected a file of sound, such as WAV; replace or remove it")
 
 
 def _speaker(path: Path) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 
 from ssl_jax.data import prepared
 
+CHANNELS = 4  # the most that OpenCV resizes at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
@@ -29,9 +31,14 @@ class Canvas:
 
         example, side = self.source[i], self.side
         height, width, channels = example["image"].shape
-        # A side that shrinks is averaged, which antialiases; one that grows is interpolated.
-        image = cv2.resize(example["image"], (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
-        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).reshape(side, side, channels)
+        parts = []
+        for start in range(0, channels, CHANNELS):
+            # A side that shrinks is averaged, which antialiases; one that grows is interpolated.
+            image = np.ascontiguousarray(example["image"][..., start : start + CHANNELS])
+            image = cv2.resize(image, (min(width, side), min(height, side)), interpolation=cv2.INTER_AREA)
+            image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+            parts.append(image.reshape(side, side, -1))
+        image = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
         return example | {"image": image, "size": np.array([height, width], np.int32)}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:

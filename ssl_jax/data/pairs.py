@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_jax.data import prepared
+from ssl_jax.paths import expand
 
 LOOKED_AT = 256  # images whose sizes are compared
 
@@ -56,7 +57,7 @@ def load(rest: str, split: str) -> PairsSource:
       ValueError: no such directory or split, a file of captions of another form, captions of an image that is not
         there, an image without a caption.
     """
-    folder = Path(rest).expanduser() / split
+    folder = expand(rest) / split
     path = folder / "captions.json"
     if not rest or not path.is_file():
         raise ValueError(f"pairs:{rest} has no split {split!r}; expected pairs:DIR with DIR/{split}/captions.json")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ssl_jax.paths import expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,13 @@ class TfdsSource:
         return len(self._examples)
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        example = self._examples[i]
+        try:
+            example = self._examples[i]
+        except Exception as error:  # whatever readers and decoders make of damaged records
+            reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
+            raise ValueError(
+                f"Row {i} of {self.name} cannot be read ({reason}); prepare the data anew, or copy them again"
+            ) from error
         return {key: np.asarray(example[key], np.int32 if key == "label" else None) for key in self._keys}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -75,7 +82,7 @@ def load(rest: str, split: str) -> TfdsSource:
         that are no classes.
     """
     dataset, _, folder = rest.partition("?data_dir=")
-    root = Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = expand(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     name, _, version = dataset.partition(":")
     versions = [file.parent for file in (root / name).glob(f"{version or '*.*.*'}/dataset_info.json")]
     try:

@@ -12,21 +12,23 @@
     synthetic_sound[:COUNT]         tones and sweeps of several speakers
     pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
-An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`; documents and captions are strings
-under `text`, captions one or [C]; every source may lack them.
+An image is uint8 [H, W, C] under `image`; a class is an int32 scalar under `label`, -1 where an example has none;
+documents and captions are strings under `text`, captions one or [C]; every source may lack them.
 """
 
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ssl_jax.data import audio, pairs, prepared, synthetic, text
 from ssl_jax.data.arrays import ArraySource, from_arrays
 from ssl_jax.data.canvas import Canvas
+from ssl_jax.paths import expand
+
+INPUTS = ("image", "audio", "text")  # of which an example has at least one
 
 
 class Source(Protocol):
@@ -34,8 +36,8 @@ class Source(Protocol):
 
     Attributes:
       name: spec and split, as in "digits/train"; messages use it.
-      num_classes: number of classes; None without labels.
-      labels: int32 [N] in row order, read without decoding images; None without labels.
+      num_classes: number of classes, of arrays those that occur; None without labels.
+      labels: int32 [N] in row order, read without decoding images, -1 where a row has none; None without labels.
     """
 
     @property
@@ -95,7 +97,7 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     source = _LOADERS[prefix][0](rest, split)
     if isinstance(source, audio.Files | audio.Synthetic):
         return audio.Windows(source, **sound)
-    if canvas is not None:
+    if canvas is not None and "image" in source[0]:
         return Canvas(source, canvas)
     if getattr(source, "varies", False):
         raise ValueError(
@@ -191,7 +193,7 @@ def _digits(rest: str, split: str) -> ArraySource:
 
 
 def _npz(rest: str, split: str) -> ArraySource:
-    folder = Path(rest).expanduser()
+    folder = expand(rest)
     if not rest or not folder.is_dir():
         raise ValueError(f"npz:{rest} is no directory; expected npz:DIR where DIR/{split}.npz is")
     path = folder / f"{split}.npz"
@@ -199,15 +201,31 @@ def _npz(rest: str, split: str) -> ArraySource:
         present = ", ".join(sorted(file.stem for file in folder.glob("*.npz")))
         found = f"one of {present}" if present else f"a file {path}, but the directory holds no .npz"
         raise ValueError(f"npz:{rest} has no split {split!r}; expected {found}")
+    arrays, key = {}, None
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+            for key in file.files:
+                arrays[key] = file[key]
+    except Exception as error:  # a damaged archive raises errors of many kinds
+        place = f"Array {key!r} of {path}" if key else path
         raise ValueError(
-            f"{path} cannot be read ({error}); expected a file by numpy.savez with arrays of numbers or strings, "
-            f"not of Python objects"
+            f"{place} cannot be read ({type(error).__name__}: {error}); expected a file by numpy.savez with arrays of "
+            "numbers or strings, not of Python objects; copy it again, or write it anew"
         ) from error
+    _check_names(arrays, path)
     return from_arrays(arrays, f"npz:{rest}/{split}")
+
+
+def _check_names(arrays, path: Path) -> None:
+    """Refuses arrays among which nothing is to learn from, or which are named in the plural."""
+    plural = {name: name[:-1] for name in arrays if name[:-1] in (*INPUTS, "label", "speaker")}
+    wrong = {name: meant for name, meant in plural.items() if meant not in arrays}
+    if wrong or not set(INPUTS) & arrays.keys():
+        hint = ", ".join(f"{name} to {meant}" for name, meant in wrong.items()) or "the arrays"
+        raise ValueError(
+            f"{path} holds arrays named {', '.join(arrays) or '(none)'}; expected image (uint8 [N, H, W, C]), text or "
+            f"audio, and label (integers [N]) where there are classes; rename {hint}"
+        )
 
 
 _LOADERS = {

@@ -2,7 +2,8 @@
 
     text:FILE                              the file is the split "train"
     text:DIR                               DIR/<split>.txt
-    tsv:PREFIX                             PREFIX_<split>.tsv with a header, then a label, a tab and a sentence a line
+    tsv:PREFIX                             PREFIX_<split>.tsv with a header, then a label, a tab and a sentence a line;
+                                           label -1: none
     synthetic_text, synthetic_text:COUNT   COUNT sentences of four topics for each of train, validation and test
 
 A document is a string under `text`. Strings stay on the host: a method that learns from text says how it reads them
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ssl_jax.data.arrays import ArraySource, from_arrays
+from ssl_jax.paths import expand
 
 CHUNK = 1 << 24  # bytes that are searched for line ends at a time
 SPLITS = ("train", "validation", "test")
@@ -110,7 +112,7 @@ def load(rest: str, split: str) -> Lines:
     Raises:
       ValueError: no such file or split, or one without text.
     """
-    path = Path(rest).expanduser()
+    path = expand(rest)
     if not rest or not path.exists():
         raise ValueError(f"text:{rest} does not exist; expected text:FILE, or text:DIR where DIR/{split}.txt is")
     if path.is_dir() and not (path / f"{split}.txt").is_file():
@@ -133,7 +135,7 @@ def load_tsv(rest: str, split: str) -> ArraySource:
     Raises:
       ValueError: no such file, or a line that is no label and sentence.
     """
-    path = Path(f"{rest}_{split}.tsv").expanduser()
+    path = expand(f"{rest}_{split}.tsv")
     if not rest or not path.is_file():
         raise ValueError(f"tsv:{rest} has no split {split!r}, which would be {path}; expected PREFIX_{split}.tsv")
     try:
@@ -141,11 +143,11 @@ def load_tsv(rest: str, split: str) -> ArraySource:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason}); convert the file") from error
     found = [line.partition("\t") for line in lines if line.strip()]
-    wrong = [number for number, (label, _, text) in enumerate(found) if not label.isdecimal() or not text.strip()]
+    wrong = [n for n, (label, _, text) in enumerate(found) if not re.fullmatch("-1|[0-9]+", label) or not text.strip()]
     if wrong or not found:
         shown = f"line {wrong[0] + 2} is {lines[wrong[0]][:60]!r}" if wrong else "it has none"
         raise ValueError(f"{path}: {shown}; expected lines of a class number, a tab and a sentence behind a header")
-    labels = np.array([int(label) for label, _, _ in found], np.int32)
+    labels = np.array([int(label) for label, _, _ in found])
     return from_arrays({"text": np.array([text for _, _, text in found]), "label": labels}, f"tsv:{rest}/{split}")
 
 

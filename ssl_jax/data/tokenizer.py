@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_jax.paths import expand
+
 START, END = "<|startoftext|>", "<|endoftext|>"  # the last two tokens of CLIP's vocabulary
 ENDS = (END, "</s>")  # the second: of vocabularies made by sentencepiece, such as SigLIP's
 SMALLEST = 2 * 256 + 2  # every byte, every byte at the end of a word, start and end
@@ -94,18 +96,30 @@ def read(path: str) -> str:
     """A published vocabulary: `tokenizer.json` of the `tokenizers` library, or the merges of CLIP's authors, `.txt.gz`.
 
     Raises:
-      ValueError: there is no such file, or it holds neither.
+      ValueError: there is no such file, or it holds neither, or is damaged.
     """
-    file = Path(path).expanduser()
+    file = expand(path)
     if not file.is_file() or not file.name.endswith((".json", ".txt.gz")):
         raise ValueError(
             f"{path} is no vocabulary; expected a file tokenizer.json, or bpe_simple_vocab_16e6.txt.gz of openai/CLIP"
         )
-    if file.suffix == ".json":
-        return file.read_text(encoding="utf-8")
-    # The first line is a remark; the official code keeps as many merges as make 49,152 tokens, and adds two.
-    lines = gzip.decompress(file.read_bytes()).decode("utf-8").split("\n")[1 : 49_152 - 512 + 1]
-    return _byte_level([tuple(line.split()) for line in lines if line]).to_str()
+    try:
+        if file.suffix == ".json":
+            return whole(file)
+        # The first line is a remark; the official code keeps as many merges as make 49,152 tokens, and adds two.
+        lines = gzip.decompress(file.read_bytes()).decode("utf-8").split("\n")[1 : 49_152 - 512 + 1]
+        return _byte_level([tuple(line.split()) for line in lines if line]).to_str()
+    except Exception as error:  # what gzip, its decoder and the library say of damaged files
+        raise ValueError(f"{path} cannot be read ({error}); get a whole copy of it") from error
+
+
+def whole(file: Path) -> str:
+    """The text of a tokenizer.json, which the `tokenizers` library has read once: it raises of what it cannot."""
+    import tokenizers
+
+    text = file.read_text(encoding="utf-8")
+    tokenizers.Tokenizer.from_str(text)
+    return text
 
 
 def _byte_level(merges: list[tuple[str, str]]):

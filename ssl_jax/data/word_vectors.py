@@ -5,9 +5,10 @@ little-endian, behind the word and one space. The C tool ends a word's values wi
 skip it, and take files without it.
 """
 
-from pathlib import Path
 
 import numpy as np
+
+from ssl_jax.paths import expand
 
 
 def write(path, words: list[str], vectors: np.ndarray, *, binary: bool = False) -> None:
@@ -35,7 +36,7 @@ def read(path, *, binary: bool | None = None) -> tuple[list[str], np.ndarray]:
       ValueError: no such file, or one that is cut off or of another form.
     """
     try:
-        content = Path(path).expanduser().read_bytes()
+        content = expand(path).read_bytes()
         header, _, body = content.partition(b"\n")
         count, dim = map(int, header.split())
     except (OSError, ValueError) as error:

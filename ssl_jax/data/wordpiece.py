@@ -4,7 +4,9 @@ A tokenizer is JSON, the format of the `tokenizers` library, which does the work
 """
 
 from collections.abc import Iterable
-from pathlib import Path
+
+from ssl_jax.data.tokenizer import whole
+from ssl_jax.paths import expand
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a trained vocabulary
 
@@ -40,13 +42,15 @@ def read(path: str, lower_case: bool = True) -> str:
     Raises:
       ValueError: there is no such file, or it lacks a special token.
     """
-    file = Path(path).expanduser()
+    file = expand(path)
     if not file.is_file() or file.suffix not in (".txt", ".json"):
         raise ValueError(f"{path} is no vocabulary; expected vocab.txt, a token a line, or tokenizer.json")
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".json":
-        return text
-    tokens = text.splitlines()
+    try:
+        if file.suffix == ".json":
+            return whole(file)
+        tokens = file.read_text(encoding="utf-8").splitlines()
+    except Exception as error:  # what the library says of a damaged file
+        raise ValueError(f"{path} cannot be read ({error}); get a whole copy of it") from error
     missing = [token for token in SPECIAL if token not in tokens]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; expected a vocabulary of BERT")

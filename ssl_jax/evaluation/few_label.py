@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from ssl_jax.evaluation.features import shuffled_ranks
+from ssl_jax.evaluation.labels import check
 
 # Weight of the labelled rows' summed cross-entropy against |kernel|^2 / 2.
 STRENGTH = 20.0
@@ -32,7 +33,8 @@ def few_label(
     convergence. `x` are the features after `normalise`, which sees all training rows but no label.
 
     Args:
-      train_x: float [N, F]; train_y: int [N] in `0..num_classes - 1`. test_x: float [M, F]; test_y: int [M].
+      train_x: float [N, F]; train_y: int [N] in `0..num_classes - 1`. test_x: float [M, F]; test_y: int [M], -1 for
+        a class that is not among them.
       labels_per_class: labelled rows of every class in one draw.
       draws: independent draws of the labelled rows.
 
@@ -40,7 +42,8 @@ def few_label(
       mean, standard deviation (of one draw, n - 1 in the denominator; 0 for one draw) and the accuracy of every draw.
 
     Raises:
-      ValueError: a class has fewer than `labels_per_class` training rows.
+      ValueError: a class has fewer than `labels_per_class` training rows; fewer than two classes; features and labels
+        that `evaluation.labels.check` refuses.
 
     >>> x = np.repeat(np.eye(2, dtype=np.float32), 5, axis=0)
     >>> y = np.repeat([0, 1], 5)
@@ -49,6 +52,9 @@ def few_label(
 
     SimCLR, arXiv 2002.05709, section 6 (1 % and 10 % of the labels) asks the same question by fine-tuning.
     """
+    check(train_x, train_y, test_x, test_y, num_classes=num_classes)
+    if num_classes < 2:
+        raise ValueError(f"num_classes={num_classes} was given; a classifier needs two or more")
     rows = draw_rows(train_y, num_classes=num_classes, labels_per_class=labels_per_class, draws=draws, seed=seed)
     train_x, test_x = normalise(train_x, test_x)
     # Float64: the optimum is then the same on every machine to far less than one test example.
@@ -65,8 +71,8 @@ def draw_rows(train_y, *, num_classes: int, labels_per_class: int, draws: int, s
     counts = np.bincount(train_y, minlength=num_classes)
     if counts.min() < labels_per_class:
         raise ValueError(
-            f"labels_per_class={labels_per_class} was asked of training data that has {counts.min()} examples of class "
-            f"{counts.argmin()}; ask for at most that many, or give more training data."
+            f"labels_per_class={labels_per_class} was asked of training data whose rarest class has {counts.min()} "
+            "rows; ask for at most that many, or give more training data"
         )
     rng = np.random.default_rng(seed)
     return np.stack([np.flatnonzero(shuffled_ranks(train_y, rng) < labels_per_class) for _ in range(draws)])

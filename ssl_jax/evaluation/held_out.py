@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssl_jax.evaluation.labels import classes
 from ssl_jax.methods.api import Method, Progress, take
 
 
@@ -62,5 +63,5 @@ def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple
     by_class = {}
     if correct:
         correct, labels = np.concatenate(correct), np.concatenate(labels)
-        by_class = {int(label): float(correct[labels == label].mean(dtype=np.float64)) for label in np.unique(labels)}
+        by_class = {int(label): float(correct[labels == label].mean(dtype=np.float64)) for label in classes(labels)}
     return means(found), by_class, means(trivial), rows

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ssl_jax.evaluation.labels import check
+
 
 def sensible_k(n_train: int, num_classes: int) -> int:
     """200 neighbours, or half the examples a class has on average where that is fewer; at least one.
@@ -40,7 +42,8 @@ def knn_predict(
       int32 [M], the predicted classes.
 
     Raises:
-      ValueError: feature widths differ, or k is not in 1..N, or the temperature is not positive.
+      ValueError: feature widths differ, features are not finite, labels are not one a row, or not in the range; k is
+        not in 1..N, or the temperature is not positive.
 
     >>> train = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> knn_predict(train, np.array([0, 0, 1]), np.array([[2.0, 0.1], [0.1, 3.0]]), k=2, num_classes=2).tolist()
@@ -48,11 +51,7 @@ def knn_predict(
 
     Wu et al. 2018, arXiv 1805.01978, section 3.4 (k=200, temperature 0.07); the CIFAR-10 demo of MoCo uses 0.1.
     """
-    if train_features.ndim != 2 or test_features.ndim != 2 or train_features.shape[1] != test_features.shape[1]:
-        raise ValueError(
-            f"kNN was given training features {train_features.shape} and test features {test_features.shape}; pass "
-            "[N, F] and [M, F] of one width F."
-        )
+    check(train_features, train_labels, test_features, num_classes=num_classes)
     if not 1 <= k <= len(train_features):
         raise ValueError(f"kNN was given k={k} for {len(train_features)} training rows; pass 1 <= k <= that many.")
     if not temperature > 0:

@@ -15,6 +15,7 @@ import optax
 from jax import lax
 
 from ssl_jax.evaluation.features import shuffled_ranks, statistics
+from ssl_jax.evaluation.labels import check
 
 # SimCLR, arXiv 2002.05709, appendix B.6 and the README of its code: SGD with Nesterov momentum 0.9, learning rate
 # 0.1 * batch / 256, cosine decay, no warm-up. ImageNet: 90 epochs at batch 4096, weight decay 1e-6; CIFAR-10: these.
@@ -48,12 +49,16 @@ def linear_probe(
     another order.
 
     Args:
-      train_x: float [N, F]; train_y: int [N]. test_x: float [M, F]; test_y: int [M].
+      train_x: float [N, F]; train_y: int [N] in `0..num_classes - 1`. test_x: float [M, F]; test_y: int [M], -1 for
+        a class that is not among them.
       learning_rates: at batch 256. weight_decays: coefficient of `|kernel|^2 / 2`.
       batch_size: reduced to the number of rows where there are fewer.
       standardised: columns get zero mean and unit variance, by the statistics of `train_x`.
       validation: features and labels `(x, y)` to choose on, or None to hold out training rows.
       held_out: fraction of every class held out where `validation` is None.
+
+    Raises:
+      ValueError: features and labels that `evaluation.labels.check` refuses; no rows can be held out.
 
     >>> x = np.concatenate([np.full((20, 1), -1.0), np.full((20, 1), 1.0)]).astype(np.float32)
     >>> y = np.repeat([0, 1], 20)
@@ -62,6 +67,9 @@ def linear_probe(
 
     Kornblith et al. 2019, arXiv 1805.08974; SimCLR, arXiv 2002.05709, section 2.2.
     """
+    check(train_x, train_y, test_x, test_y, num_classes=num_classes)
+    if validation is not None:
+        check(train_x, train_y, *validation, num_classes=num_classes)
     width = train_x.shape[1]
     mean, std = statistics(train_x) if standardised else (np.zeros(width, np.float32), np.ones(width, np.float32))
     x, y = jnp.asarray(train_x, jnp.float32), jnp.asarray(train_y, jnp.int32)

@@ -14,12 +14,15 @@ class OnlineProbe:
     """Softmax regression on stop-gradient features, trained by Adam with the run's own batches.
 
     Attributes:
-      num_classes: the number of labels.
+      num_classes: the number of classes, C.
       learning_rate: Adam's, constant.
+      numbers: the labels of the classes, rising; rows with another one, such as -1, are left out. None for the labels
+        0 to C - 1, which every row then has.
     """
 
     num_classes: int
     learning_rate: float = 1e-3
+    numbers: tuple[int, ...] | None = None
 
     def init(self, feature_dim: int) -> dict:
         """Zero weights and Adam's moments."""
@@ -36,17 +39,30 @@ class OnlineProbe:
           axis_name: the mesh axis, None on one device.
 
         Returns:
-          The new state, and `probe_loss` and `probe_top1` of the global batch before the update.
+          The new state, and `probe_loss` and `probe_top1` of the global batch before the update; nan where none of its
+          rows has a label.
         """
         features = jax.lax.stop_gradient(features).astype(jnp.promote_types(features.dtype, jnp.float32))
+        mean, count = jnp.mean, None
+        if self.numbers is not None:
+            numbers = jnp.array(self.numbers, jnp.int32)
+            place = jnp.minimum(jnp.searchsorted(numbers, labels), len(numbers) - 1)
+            labelled, labels = numbers[place] == labels, place
+            count = collectives.pmean(jnp.sum(labelled, dtype=features.dtype), axis_name)
+
+            def mean(values):  # whose mean over devices is that over the labelled rows of the global batch
+                return jnp.sum(values, where=labelled) / jnp.where(count > 0, count, 1)
 
         def local_loss(params):
             logits = jnp.matmul(features, params["kernel"], precision="highest") + params["bias"][None]
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-            return loss, jnp.mean(logits.argmax(axis=-1) == labels)
+            loss = mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+            return loss, mean(logits.argmax(axis=-1) == labels)
 
         (loss, top1), gradients = jax.value_and_grad(local_loss, has_aux=True)(state["params"])
         gradients, loss, top1 = collectives.pmean((gradients, loss, top1), axis_name)
         updates, optimizer = optax.adam(self.learning_rate).update(gradients, state["optimizer"])
         params = optax.apply_updates(state["params"], updates)
-        return {"params": params, "optimizer": optimizer}, {"probe_loss": loss, "probe_top1": top1}
+        found = {"probe_loss": loss, "probe_top1": top1}
+        if count is not None:
+            found = {name: jnp.where(count > 0, value, jnp.nan) for name, value in found.items()}
+        return {"params": params, "optimizer": optimizer}, found

@@ -1,8 +1,9 @@
 """What vectors of words know: analogies by the rules of word2vec's compute-accuracy.c, and similarities of pairs."""
 
-from pathlib import Path
 
 import numpy as np
+
+from ssl_jax.paths import expand
 
 SEMANTIC = 5  # the first sections of questions-words.txt are of meaning, the others of grammar
 QUESTIONS = 256  # that are scored at a time
@@ -122,7 +123,7 @@ def nearest(words: list[str], vectors: np.ndarray, word: str, count: int = 10) -
 
 def _lines(path, what: str) -> list[str]:
     try:
-        text = Path(path).expanduser().read_text("utf-8")
+        text = expand(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The {what} of {path} cannot be read ({error}); expected a text file in UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]

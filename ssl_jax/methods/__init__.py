@@ -1,5 +1,5 @@
 """Self-supervised methods, one file each; `methods.load("simclr")` finds a file by its name."""
 
-from ssl_jax.methods.api import Method, Progress, build, load, names, read
+from ssl_jax.methods.api import Method, Progress, build, check_source, load, names, read
 
-__all__ = ["Method", "Progress", "build", "load", "names", "read"]
+__all__ = ["Method", "Progress", "build", "check_source", "load", "names", "read"]

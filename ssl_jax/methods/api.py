@@ -136,6 +136,22 @@ def take(method: Method, params: PyTree, viewed) -> tuple[PyTree, dict]:
     return params | {name: jnp.take(params[name], rows, axis=0) for name, rows in ids.items()}, ids
 
 
+def check_source(source, config) -> None:
+    """Refuses a source whose examples are of another kind than the method that `config.method.name` names takes.
+
+    A method file says with `TAKES` which batch key it is trained on; those that do not take "image".
+
+    Raises:
+      ValueError: with what the method takes and what the examples have.
+    """
+    takes, held = getattr(load(config.method.name), "TAKES", "image"), source[0]
+    if takes not in held:
+        raise ValueError(
+            f"The method {config.method.name!r} takes {takes!r}, and the examples of {source.name} have "
+            f"{', '.join(held)}; give data with {takes!r}, or another method"
+        )
+
+
 def read(source, config, facts=None, *, train: bool):
     """The examples of a source as the method that `config.method.name` names reads them.
 
@@ -146,7 +162,11 @@ def read(source, config, facts=None, *, train: bool):
       source: as `data/sources.py` loads it.
       facts: what the method knows of its data.
       train: for True, what `views` gets; for False, what `encode` gets: an example a document, with its `label`.
+
+    Raises:
+      ValueError: the examples are of another kind than the method takes.
     """
+    check_source(source, config)
     module = load(config.method.name)
     return module.read(source, config, facts, train) if hasattr(module, "read") else source
 

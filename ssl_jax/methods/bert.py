@@ -23,6 +23,8 @@ from ssl_jax.models.bert import SIZES, Bert, MaskedHead, NextSentenceHead
 from ssl_jax.models.initializers import choose
 from ssl_jax.models.transformer import ACTIVATIONS
 
+TAKES = "text"
+
 
 def facts(source, config) -> dict:
     """The vocabulary, trained on the source or read from a file, and what words stand beside each other."""

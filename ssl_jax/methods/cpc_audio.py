@@ -20,6 +20,8 @@ from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.audio import mean_over, valid_frames
 from ssl_jax.models.prediction import KINDS
 
+TAKES = "audio"
+
 LARGEST_PICTURE = 4  # waveforms of the report
 
 

@@ -19,6 +19,8 @@ from ssl_jax.methods.parts import text, words
 from ssl_jax.methods.parts.precision import wide_dtype
 from ssl_jax.methods.parts.windows import around, scaled, tiles, windows_of
 
+TAKES = "text"
+
 TILE = 32  # places whose windows are one product of matrices
 product = partial(jnp.einsum, precision="highest")
 

@@ -8,6 +8,7 @@ the same command without these flags joins by itself. Process 0 writes all files
 
 import importlib.util
 import os
+import re
 import sys
 
 import jax
@@ -69,8 +70,12 @@ def join() -> None:
             f"--process_id={by_hand['process_id']} with --num_processes={by_hand['num_processes']}: processes are "
             "counted from 0; give each of them its own number below --num_processes"
         )
-    if not missing and not by_hand["coordinator"].rpartition(":")[2].isdigit():
-        raise ValueError(f"--coordinator={by_hand['coordinator']} has no port; give host:port, such as node0:1234")
+    host, _, port = (by_hand["coordinator"] or "").rpartition(":")
+    if not missing and not (host and re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 2**16):
+        raise ValueError(
+            f"--coordinator={by_hand['coordinator']} is no host and port from 1 to 65535; give host:port, such as "
+            "node0:1234"
+        )
     if missing and not FLAGS.distributed and detected(os.environ) is None:
         return
     where = "by --distributed" if missing else f"at --coordinator={by_hand['coordinator']}"

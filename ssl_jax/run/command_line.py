@@ -13,13 +13,14 @@ from pathlib import Path
 import jax
 from absl import app, flags, logging
 
+from ssl_jax.paths import expand
 from ssl_jax.recipes import config_module
 from ssl_jax.run import cluster
 
 PACKAGE = str(Path(__file__).parents[1])
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EEXIST,
-    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+    errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP,
 )  # fmt: skip
 ALTERNATIVES = (("train.steps", "train.epochs"), ("optim.warmup_steps", "optim.warmup_epochs"))
 CONFIGS = str(Path(__file__).parents[2] / "configs")
@@ -36,15 +37,18 @@ def run(main: Callable[..., int | None], arguments: int = 0) -> None:
     cluster.define_flags()
 
     def parse(argv):
+        for word in argv[1:]:
+            if re.fullmatch(r"--?\w+=", word):
+                _refuse(f"{word} is empty; give it a value, or leave it out")
         try:
-            rest = flags.FLAGS(argv)
+            rest = flags.FLAGS([_expanded(word) for word in argv])
             if "config" in flags.FLAGS:
                 flags.FLAGS.config.items()  # a config file that cannot be read says so only when it is used
             return rest
         except SyntaxError as error:
-            place = f"{error.filename}, line {error.lineno}"
+            place = f"{error.filename or _asked()[0]}, line {error.lineno or 1}"
             _refuse(f"{place} is no valid Python ({error.msg}); --config expects a file such as configs/simclr.py")
-        except (flags.Error, ValueError, AttributeError, TypeError, KeyError, OSError) as error:
+        except Exception as error:  # whatever a config file raises
             _refuse(_explain(error))
 
     def guarded(argv):
@@ -104,28 +108,53 @@ def _refuse(sentence: str) -> None:
     sys.exit(1)
 
 
-def _explain(error: BaseException) -> str:
+def _expanded(word: str) -> str:
+    """A word of the command line; a config file in the home directory, `--config=~/...`, by its full path."""
+    name, _, value = word.partition("=")
+    return f"{name}={expand(value)}" if name == "--config" and value.startswith("~") else word
+
+
+def _asked() -> tuple[str, str]:
+    """The file and the recipe that the command line names, "" for none."""
+    asked = next((_expanded(word).partition("=")[2] for word in sys.argv if word.startswith("--config=")), "")
+    path, _, recipe = asked.partition(":")
+    return path, recipe
+
+
+def _explain(error: Exception) -> str:
     """An error of flag parsing as one sentence; for a config key that does not exist, with the nearest that does."""
     text = str(error)
     if "Traceback" in text:  # of the config file: what it raised is the last line
         text = re.sub(r"^\w*Error: ", "", text.strip().splitlines()[-1].strip())
-    asked = next((word.partition("=")[2] for word in sys.argv if word.startswith("--config=")), "")
-    path, _, recipe = asked.partition(":")
-    if not asked:
+    path, recipe = _asked()
+    if not path:
         return f"{text.rstrip('.')}; name a recipe, such as --config=configs/simclr.py:digits"
-    if not Path(path).exists():
-        return f"--config={asked} was given, but there is no file {path}; python -m ssl_jax.recipes lists the recipes"
+    if not Path(path).is_file():
+        return f"--config={path} was given, but there is no file {path}; python -m ssl_jax.recipes lists the recipes"
+    try:
+        get_config = config_module(Path(path)).get_config
+    except AttributeError:
+        return f"{path} has no function get_config(recipe); --config expects a file such as configs/simclr.py"
+    except Exception as raised:
+        return _raised(path, raised)
     overrides = [word.removeprefix("--config.").split("=")[0] for word in sys.argv if word.startswith("--config.")]
     try:
-        known = _keys(config_module(Path(path)).get_config(*[recipe] if recipe else []))
-    except (ValueError, AttributeError):
+        known = _keys(get_config(*[recipe] if recipe else []))
+    except (ValueError, AttributeError):  # of another recipe, or of no config at all
         return text
+    except Exception as raised:
+        return _raised(path, raised)
     for name in overrides:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean --config.{nearest[0]}?" if nearest else f"; its keys are {', '.join(sorted(known))}"
             return f"The config has no key {name!r}{hint}"
     return text
+
+
+def _raised(path: str, error: Exception) -> str:
+    reason = f"{type(error).__name__}: {error}"
+    return f"{path} raises {reason}; mend it, or give a file such as configs/simclr.py to --config"
 
 
 def _keys(config, prefix: str = "") -> list[str]:

@@ -40,6 +40,15 @@ def test_normalise_is_per_channel(x64):
         normalise(jnp.zeros((2, 3, 4, 3)), mean, std)
 
 
+@pytest.mark.parametrize(("channels", "values"), [(1, 3), (3, 1), (4, 3), (13, 12), (13, 14)])
+def test_every_channel_has_its_mean(channels, values):
+    image = jnp.ones((2, 2, channels))
+    for mean, std, name in (((0.5,) * values, (1.0,) * channels, "mean"), ((0.5,) * channels, (1.0,) * values, "std")):
+        with pytest.raises(ValueError, match=f"{channels} channels and a {name} of {values} values"):
+            normalise(image, mean, std)
+    np.testing.assert_array_equal(normalise(image, 0.5, 0.5), image)  # one number is that of all channels
+
+
 def test_random_apply_happens_with_its_probability(key):
     keys = jax.random.split(key, 10_000)
     image = jnp.zeros((1, 1, 1))

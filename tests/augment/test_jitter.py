@@ -108,6 +108,16 @@ def test_images_without_colour_get_brightness_and_contrast(key):
     assert colour_jitter(key, many, saturation=0, hue=0, contrast_mean="channel").shape == many.shape
 
 
+def test_brightness_alone_needs_no_colours(key):
+    bands = jnp.asarray(np.random.default_rng(0).random((4, 4, 13)), jnp.float32)
+    for order in ("random", "fixed"):
+        jitter = jax.jit(lambda key, x: colour_jitter(key, x, contrast=0, saturation=0, hue=0, p=1.0, order=order))  # noqa: B023
+        np.testing.assert_allclose(jitter(key, bands)[..., :3], jitter(key, bands[..., :3]), atol=1e-6)
+        assert jnp.abs(jitter(key, bands) - bands).max() > 0.01
+    with pytest.raises(ValueError, match="13 channels, this colour operation expects 3"):
+        colour_jitter(key, bands, contrast=0.4, saturation=0, hue=0)
+
+
 def test_wrong_use_is_refused(key):
     with pytest.raises(ValueError, match="1 channels"):
         colour_jitter(key, jnp.zeros((4, 4, 1)))

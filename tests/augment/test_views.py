@@ -150,6 +150,16 @@ def test_greyscale_images_need_colour_switched_off(key):
             jax.eval_shape(functools.partial(view, size=8, **options), key, digit)
 
 
+def test_thirteen_bands_are_augmented_without_colour(key):
+    bands = np.random.default_rng(0).integers(0, 256, (12, 12, 13), dtype=np.uint8)
+    options = dict(size=8, jitter=(0.8, 0, 0, 0), greyscale_probability=0, solarise_probability=0.2)
+    result = one_view(key, bands, **options)
+    assert result.shape == (8, 8, 13)
+    np.testing.assert_allclose(result[..., :3], one_view(key, bands[..., :3], **options), atol=1e-5)
+    with pytest.raises(ValueError, match="13 channels and a mean of 3 values"):
+        jax.eval_shape(functools.partial(view, mean=MEAN, std=STD, **options), key, bands)
+
+
 def test_squashed_images_are_cropped_as_their_originals(key):
     squashed = np.asarray(Image.fromarray(PHOTO).resize((64, 96), Image.Resampling.BILINEAR))
     options = OFF | dict(crop=True, crop_scale=(0.2, 1.0), size=16)

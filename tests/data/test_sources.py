@@ -118,67 +118,6 @@ def test_synthetic_splits_differ():
     assert len({image.tobytes() for image in images}) == 3
 
 
-# npz
-
-
-@pytest.fixture
-def npz(tmp_path):
-    def save(split="train", **arrays):
-        np.savez(tmp_path / f"{split}.npz", **arrays)
-        return f"npz:{tmp_path}"
-
-    return save
-
-
-def test_npz_keys_become_example_keys(npz):
-    image = np.arange(5 * 4 * 4 * 3, dtype=np.uint8).reshape(5, 4, 4, 3)
-    spec = npz(image=image, label=np.arange(5, dtype=np.int64), text=np.array(list("abcde")))
-    source = sources.load(spec, "train")
-    assert len(source) == 5 and source.num_classes == 5 and source.name == f"{spec}/train"
-    assert source[2]["text"] == "c" and source[2]["label"].dtype == np.int32
-    np.testing.assert_array_equal(source.rows(np.array([4, 1]))["image"], image[[4, 1]])
-
-
-def test_unlabelled_data_has_no_classes(npz):
-    source = sources.load(npz(image=np.zeros((4, 2, 2, 1), np.uint8)), "train")
-    assert source.num_classes is None and source.labels is None
-
-
-IMAGE = np.zeros((4, 2, 2, 1), np.uint8)
-
-
-@pytest.mark.parametrize(
-    "arrays, message",
-    [
-        ({"image": IMAGE, "label": np.arange(3)}, r"lengths \{'image': 4, 'label': 3\}; expected one equal number"),
-        ({"image": IMAGE, "scale": np.float32(1)}, "expected one equal number of rows"),
-        ({"image": IMAGE[..., 0]}, r"uint8 \[4, 2, 2\]; expected uint8 \[N, H, W, C\]"),
-        ({"image": IMAGE.astype(np.float32)}, r"float32 \[4, 2, 2, 1\]; expected uint8"),
-        ({"image": IMAGE[:0]}, "is empty; expected at least one row"),
-        ({"image": IMAGE, "label": np.zeros(4)}, r"float64 \[4\]; expected integers \[N\]"),
-        ({"image": IMAGE, "label": np.zeros((4, 1), int)}, r"int64 \[4, 1\]; expected integers \[N\]"),
-        ({"image": np.array([None] * 4)}, "not of Python objects"),
-    ],
-)
-def test_malformed_npz_is_refused(npz, arrays, message):
-    spec = npz(**arrays)
-    with pytest.raises(ValueError, match=message):
-        sources.load(spec, "train")
-
-
-def test_missing_npz_is_refused(npz, tmp_path):
-    with pytest.raises(ValueError, match="nowhere is no directory; expected npz:DIR"):
-        sources.load(f"npz:{tmp_path}/nowhere", "train")
-    with pytest.raises(ValueError, match="holds no .npz"):
-        sources.load(f"npz:{tmp_path}", "train")
-    spec = npz(image=IMAGE)
-    with pytest.raises(ValueError, match="no split 'test'; expected one of train"):
-        sources.load(spec, "test")
-    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(ValueError, match="broken.npz cannot be read"):
-        sources.load(spec, "broken")
-
-
 # tfds
 
 

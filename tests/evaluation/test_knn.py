@@ -84,3 +84,5 @@ def test_wrong_use_is_one_sentence():
         knn_predict(rows, labels, rows, k=1, temperature=0, num_classes=2)
     with pytest.raises(ValueError, match=r"\(4, 2\) and test features \(4, 3\)"):
         knn_predict(rows, labels, np.ones((4, 3)), k=1, num_classes=2)
+    with pytest.raises(ValueError, match=r"4 training rows and labels int64 \[3\] were given"):
+        knn_predict(rows, labels[:3], rows, k=1, num_classes=2)

@@ -78,5 +78,15 @@ def test_zero_shot_and_retrieval_by_hand():
 
 
 def test_unknown_names_of_classes_are_refused():
-    with pytest.raises(ValueError, match="knows 0 names of 2 classes; set config.eval.classes"):
-        protocols.evaluate(context(classes=()), ["zero_shot"])
+    for classes in ((), ("cat",), ("cat", "dog", "bird")):
+        with pytest.raises(ValueError, match="names of 2 classes; set config.eval.classes"):
+            protocols.load("zero_shot").run(context(classes=classes))
+
+
+@pytest.mark.parametrize(
+    ("labels", "top1", "n"), [([3, 3, 5, 5], 0.75, 4), ([1, 1, 2, -1], 1.0, 3), ([0, 0, 1, -1], 1.0, 3)]
+)
+def test_names_are_of_the_labels_that_occur(labels, top1, n):
+    test = sources.from_arrays({"label": np.array(labels), "image": np.zeros((4, 2, 2, 1), np.uint8)})
+    chance, encoder = protocols.evaluate(context(test=test), ["zero_shot"])
+    assert (chance["value"], encoder["value"], encoder["n"]) == (0.5, top1, n)

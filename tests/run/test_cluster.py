@@ -92,8 +92,10 @@ def test_jax_finds_the_others_where_they_are_detected_or_asked_for(join, argumen
         (BY_HAND[:2], "^--process_id is missing: .*give all three, or none of them"),
         (BY_HAND[2:], "^--coordinator, --num_processes are missing"),
         ((*BY_HAND[:2], "--process_id=2"), "--process_id=2 with --num_processes=2: processes are counted from 0"),
-        (("--coordinator=host0", *BY_HAND[1:]), "--coordinator=host0 has no port; give host:port"),
-        (("--coordinator=host0:", *BY_HAND[1:]), "--coordinator=host0: has no port"),
+        (("--coordinator=host0", *BY_HAND[1:]), "--coordinator=host0 is no host and port .*; give host:port"),
+        (("--coordinator=host0:", *BY_HAND[1:]), "--coordinator=host0: is no host and port"),
+        (("--coordinator=host0:99999", *BY_HAND[1:]), "host0:99999 is no host and port from 1 to 65535"),
+        (("--coordinator=:1234", *BY_HAND[1:]), "--coordinator=:1234 is no host and port"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(join, arguments, message):

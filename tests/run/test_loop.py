@@ -308,7 +308,7 @@ def test_model_of_a_run_without_checkpoint(tmp_path):
 
 def test_monitor_watches_labelled_data_alone(start):
     class Unlabelled:
-        num_classes = None
+        labels = num_classes = None
 
     assert monitor.probe(Unlabelled()) is None and monitor.knn(None, Unlabelled()) is None
     assert jnp.shape(monitor.probe(sources.load("digits", "train")).init(3)["params"]["kernel"]) == (3, 10)

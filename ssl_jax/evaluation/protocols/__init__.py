@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ssl_jax.evaluation.labels import numbered
+
 KINDS = {
     "chance": "chance",
     "input": "input pixels",
@@ -39,7 +41,7 @@ class Context:
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
       test: the test split.
       classes, prompts: names of the labels, and texts with {} in place of a name.
-      num_classes: the number of labels, None without.
+      num_classes: the number of classes that names are wanted for; probes count those that occur.
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
       seed: of whatever is drawn; the same for every kind, so that differences are paired.
@@ -68,13 +70,29 @@ class Context:
         common |= {"split": self.split, "layer": layer, "labels_per_class": None}
         return common | changes
 
-    def probe(self, protocol: str, score: Callable) -> list[dict]:
-        """Rows of `score(train, test) -> value`, or a dict of changes of the row, for every kind of features."""
-        rows = []
+    def probe(self, protocol: str, score: Callable, label: str = "label") -> list[dict]:
+        """Rows of `score(train, test, num_classes) -> value`, or changes of the row, for every kind of features.
+
+        `score` gets the rows that have a `label`, numbered as `evaluation.labels.numbered` does. A kind that it refuses
+        is left out, with a line that says why.
+
+        Raises:
+          ValueError: all kinds are refused.
+        """
+        rows, refused = [], {}
         for kind, (train, test) in self.features().items():
-            found = score(train, test)
+            try:
+                train, test, num_classes = numbered(train, test, label)
+                found = score(train, test, num_classes)
+            except ValueError as error:
+                refused.setdefault(str(error), []).append(KINDS[kind])
+                continue
             found = found if isinstance(found, dict) else {"value": found}
             rows.append(self.row(protocol, kind, None, len(test["features"])) | found)
+        if not rows:
+            raise ValueError("; ".join(refused))
+        for sentence, kinds in refused.items():
+            print(f"{protocol} of {', '.join(kinds)} is left out: {sentence}")
         return rows
 
 
@@ -112,9 +130,21 @@ def possible(names, has) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def evaluate(context: Context, names) -> list[dict]:
-    """The rows of every protocol."""
-    return [row for name in check(names) for row in load(name).run(context)]
+def evaluate(context: Context, names, keep: Callable[[list[dict]], None] = lambda rows: None) -> list[dict]:
+    """The rows of every protocol; one that the data do not allow is left out, with a line that says why.
+
+    `keep` gets the rows of a protocol before the next one runs, so that none are lost whatever becomes of that.
+    """
+    rows = []
+    for name in check(names):
+        try:
+            found = load(name).run(context)
+        except ValueError as error:
+            print(f"{name} is left out: {error}")
+            continue
+        keep(found)
+        rows += found
+    return rows
 
 
 def merge(old: list, new: list) -> list:

@@ -9,10 +9,10 @@ TITLE, NEEDS = f"{LABELS_PER_CLASS} labels a class", frozenset({"label"})
 def run(context) -> list[dict]:
     """Top-1 and its standard deviation over the draws, of every kind of features."""
 
-    def score(train, test):
+    def score(train, test, num_classes):
         result = few_label(
             train["features"], train["label"], test["features"], test["label"],
-            num_classes=context.num_classes, labels_per_class=LABELS_PER_CLASS, seed=context.seed,
+            num_classes=num_classes, labels_per_class=LABELS_PER_CLASS, seed=context.seed,
         )  # fmt: skip
         return {"value": result.mean, "std": result.std, "labels_per_class": LABELS_PER_CLASS}
 

@@ -10,9 +10,9 @@ TITLE, NEEDS = "kNN", frozenset({"label"})
 def run(context) -> list[dict]:
     """Top-1 of every kind of features."""
 
-    def score(train, test):
-        x, y, classes = train["features"], train["label"], context.num_classes
-        predicted = knn_predict(x, y, test["features"], k=sensible_k(len(y), classes), num_classes=classes)
+    def score(train, test, num_classes):
+        x, y = train["features"], train["label"]
+        predicted = knn_predict(x, y, test["features"], k=sensible_k(len(y), num_classes), num_classes=num_classes)
         return float(np.mean(predicted == test["label"]))
 
     return context.probe("knn", score)

@@ -8,10 +8,10 @@ TITLE, NEEDS = "linear", frozenset({"label"})
 def run(context, name: str = "linear", **settings) -> list[dict]:
     """Top-1 of every kind of features."""
 
-    def score(train, test):
+    def score(train, test, num_classes):
         return linear_probe(
             train["features"], train["label"], test["features"], test["label"],
-            num_classes=context.num_classes, seed=context.seed, **settings,
+            num_classes=num_classes, seed=context.seed, **settings,
         ).top1  # fmt: skip
 
     return context.probe(name, score)

@@ -8,10 +8,10 @@ TITLE, NEEDS = "speaker", frozenset({"speaker"})
 def run(context) -> list[dict]:
     """Top-1 of every kind of features."""
 
-    def score(train, test):
+    def score(train, test, num_classes):
         return linear_probe(
             train["features"], train["speaker"], test["features"], test["speaker"],
-            num_classes=int(train["speaker"].max()) + 1, seed=context.seed,
+            num_classes=num_classes, seed=context.seed,
         ).top1  # fmt: skip
 
-    return context.probe("speaker", score)
+    return context.probe("speaker", score, "speaker")

@@ -78,13 +78,16 @@ def mean_and_std(config):
 
 
 def to_pixels(config):
-    """`images [b, H, W, C] -> uint8 [b, H, W, 3]`: views as pictures, the normalisation of `config.augment` undone."""
+    """`images [b, H, W, C] -> uint8 [b, H, W, 3]`: views as pictures, the normalisation of `config.augment` undone.
+
+    Of more than three channels the first three are shown, of two the first.
+    """
     mean, std = (None if value is None else np.array(value, np.float32)[None, None, None]
                  for value in (config.augment.mean, config.augment.std))  # fmt: skip
 
     def make(images):
         images = images if mean is None else images * std + mean
-        images = jnp.uint8(jnp.clip(255 * images + 0.5, 0, 255))
+        images = jnp.uint8(jnp.clip(255 * images[..., : 3 if images.shape[-1] >= 3 else 1] + 0.5, 0, 255))
         return jnp.broadcast_to(images, (*images.shape[:3], 3))
 
     return make
