@@ -15,7 +15,8 @@ Where all recipes differ from the code: bfloat16 in place of float16 with loss s
 epoch: here batches run on into the next one; Pillow's blur is three box blurs, here a Gaussian.
 
 `cifar10_r18` is solo-learn's recipe (vturrisi/solo-learn, commit 9187ea3, scripts/pretrain/cifar/barlow.yaml): a tenth
-of the loss, a LARS that never exceeds the learning rate (`trust_clip`), no blur.
+of the loss, a LARS that never exceeds the learning rate (`trust_clip`), no blur. Its first convolution pads by 2, so
+that its maps are 34 x 34 pixels where ours are 32 x 32, and starts from PyTorch's default.
 
 | recipe                    | paper, section          | published      | hardware of the published run |
 |---------------------------|-------------------------|----------------|-------------------------------|

@@ -15,8 +15,10 @@ Where these recipes differ from the code: the shortcut of the first stage is the
 ResNet-50 they never do; its padding is TensorFlow's, at the end only where a stride of 2 makes it uneven; bfloat16.
 
 `cifar10_r18` is solo-learn's recipe (vturrisi/solo-learn, commit 9187ea3, scripts/pretrain/cifar/byol.yaml), whose
-number is that of the classifier trained along. `cifar10_r18_200ep` is that of lightly's benchmark (lightly-ai/lightly,
-commit e8d317f), whose number is the best kNN (k = 200) of all epochs; its loss is a quarter of BYOL's.
+number is that of the classifier trained along; its first convolution pads by 2, so that its maps are 34 x 34 pixels
+where ours are 32 x 32, and starts from PyTorch's default. `cifar10_r18_200ep` is that of lightly's benchmark
+(lightly-ai/lightly, commit e8d317f), whose number is the best kNN (k = 200) of all epochs; its loss is a quarter of
+BYOL's.
 
 | recipe                     | paper, section               | published     | hardware of the published run |
 |----------------------------|------------------------------|---------------|-------------------------------|
@@ -123,6 +125,7 @@ def cifar10_r18_200ep() -> ConfigDict:
     config = cifar10_r18()
     config.method.momentum_schedule = "constant"
     config.method.loss_scale = 0.25
+    config.model.init = "torch_default"
     for name in ("projector", "predictor"):
         config.model[name].hidden_dims = (1024,)
         config.model[name].hidden_bias = False

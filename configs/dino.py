@@ -16,7 +16,8 @@ Pillow's blur is three box blurs, here a Gaussian.
 
 `cifar10_r18` is solo-learn's recipe (vturrisi/solo-learn, commit 9187ea3, scripts/pretrain/cifar/dino.yaml): two crops
 alone, a LARS that never exceeds the learning rate (`trust_clip`), no blur. Its batch statistics are those of one view,
-here those of both.
+here those of both; its first convolution pads by 2, so that its maps are 34 x 34 pixels where ours are 32 x 32, and
+starts from PyTorch's default.
 
 | recipe                     | paper, section          | published      | hardware of the published run |
 |----------------------------|-------------------------|----------------|-------------------------------|

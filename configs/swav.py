@@ -11,7 +11,7 @@ the test set.
 Where these recipes differ from the code: bfloat16 in place of float16 with loss scaling; it drops the last, smaller
 batch of an epoch, here batches run on into the next one; its warm-up reaches the peak one step earlier; the queue must
 hold a whole number of batches, where it would cut the rest off; Pillow's blur is three box blurs, here a Gaussian.
-Lightly's batch statistics are those of one crop, here of both.
+Lightly's batch statistics are those of one crop, here of both; its convolutions start from PyTorch's default.
 
 | recipe                    | paper, section                | published | hardware of the published run |
 |---------------------------|-------------------------------|-----------|-------------------------------|
@@ -109,7 +109,9 @@ def cifar10() -> ConfigDict:
     config.model.norm_groups = 1
     config.model.projector.hidden_dims = (512,)
     config.model.projector.hidden_bias = False
+    config.model.init = "torch_default"
     config.augment.crop_scale = (0.14, 1.0)
+    config.augment.jitter_strength = 0.5
     config.augment.mean = (0.485, 0.456, 0.406)
     config.augment.std = (0.229, 0.224, 0.225)
     config.train.update(batch_size=512, epochs=200)
@@ -132,7 +134,7 @@ def cifar10_cpu() -> ConfigDict:
     defaults.on_two_cores(config, epochs=2, batch_size=256)
     config.method.prototypes = 256
     config.method.epsilon = 0.02  # harder targets: at 0.05 a small network needs an epoch to tell images apart
-    config.augment.jitter_strength = 0.5
+    config.model.init = "torch"
     config.optim = adam("adamw", learning_rate=0.004, weight_decay=1e-4)
     config.optim.warmup_steps = 20
     return config

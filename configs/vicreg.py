@@ -16,7 +16,8 @@ Where all recipes differ from the code: bfloat16 in place of float16 with loss s
 epoch: here batches run on into the next one; Pillow's blur is three box blurs, here a Gaussian.
 
 `cifar10_r18` is solo-learn's recipe (vturrisi/solo-learn, commit 9187ea3, scripts/pretrain/cifar/vicreg.yaml): the
-variance of the views is added, its LARS never exceeds the learning rate (`trust_clip`), and it does not blur.
+variance of the views is added, its LARS never exceeds the learning rate (`trust_clip`), and it does not blur. Its first
+convolution pads by 2, so that its maps are 34 x 34 pixels where ours are 32 x 32, and starts from PyTorch's default.
 
 | recipe                    | paper, section          | published      | hardware of the published run    |
 |---------------------------|-------------------------|----------------|----------------------------------|

@@ -2,7 +2,10 @@
 
 import jax
 
-from ssl_jax.losses.embeddings import check_mean, check_pair, check_rows, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, nan_unless_finite, widen
+
+LOGITS = "pass the logits of one example a row"
 
 
 def adversarial_discriminator(real, fake, *, weights=None, axis_name=None, reduction="mean"):
@@ -29,10 +32,10 @@ def adversarial_discriminator(real, fake, *, weights=None, axis_name=None, reduc
     Source: Goodfellow et al., https://arxiv.org/abs/1406.2661, equation 1; the sum of the two, as in
     pathak22/context-encoder, train.lua.
     """
-    check_pair(real, fake, ("real", "fake"))
-    check_mean(len(real), weights, reduction)
+    real, fake = arguments.arrays(LOGITS, real=(real, "b K"), fake=(fake, "b K"))
+    weights = arguments.reduced(len(real), weights, reduction, axis_name)
     losses = jax.nn.softplus(-widen(real)) + jax.nn.softplus(widen(fake))
-    return mean(losses.mean(axis=-1), weights, reduction, axis_name)
+    return mean(nan_unless_finite(losses, real, fake).mean(axis=-1), weights, reduction, axis_name)
 
 
 def adversarial_generator(fake, *, weights=None, axis_name=None, reduction="mean"):
@@ -56,6 +59,7 @@ def adversarial_generator(fake, *, weights=None, axis_name=None, reduction="mean
 
     Source: Goodfellow et al., https://arxiv.org/abs/1406.2661, section 3.
     """
-    check_rows(fake, "fake")
-    check_mean(len(fake), weights, reduction)
-    return mean(jax.nn.softplus(-widen(fake)).mean(axis=-1), weights, reduction, axis_name)
+    (fake,) = arguments.arrays(LOGITS, fake=(fake, "b K"))
+    weights = arguments.reduced(len(fake), weights, reduction, axis_name)
+    losses = nan_unless_finite(jax.nn.softplus(-widen(fake)), fake)
+    return mean(losses.mean(axis=-1), weights, reduction, axis_name)

@@ -7,7 +7,7 @@ LOCAL: its mean over the axis is the global loss.
 
 import jax.numpy as jnp
 
-from ssl_jax.losses import embeddings
+from ssl_jax.losses import arguments, embeddings
 
 
 def byol(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
@@ -28,7 +28,7 @@ def byol(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
       values are not multiplied by the weights.
 
     Raises:
-      ValueError: on wrong shapes or an unknown reduction.
+      ValueError: on wrong shapes, weights or an unknown reduction.
 
     Example:
       >>> p = jnp.array([[2.0, 0.0], [1.0, 0.0]])  # the first agrees with its target, the second is orthogonal to it
@@ -38,7 +38,7 @@ def byol(prediction, target, *, axis_name=None, weights=None, reduction="mean"):
     Grill et al. 2020, "Bootstrap Your Own Latent", eq. 2, arXiv 2006.07733; google-deepmind/deepmind-research at
     f5de0ed, byol/utils/helpers.py, `regression_loss`.
     """
-    prediction, target = _unit_rows(prediction, target, weights, reduction)
+    prediction, target, weights = _unit_rows(prediction, target, weights, reduction, axis_name)
     # Not 2 - 2 cos, which rounding makes negative.
     return embeddings.mean(jnp.sum(jnp.square(prediction - target), axis=-1), weights, reduction, axis_name)
 
@@ -60,7 +60,7 @@ def simsiam(prediction, target, *, axis_name=None, weights=None, reduction="mean
       values are not multiplied by the weights.
 
     Raises:
-      ValueError: on wrong shapes or an unknown reduction.
+      ValueError: on wrong shapes, weights or an unknown reduction.
 
     Example:
       >>> p = jnp.array([[2.0, 0.0], [1.0, 0.0]])  # the first agrees with its target, the second is opposed to it
@@ -70,11 +70,10 @@ def simsiam(prediction, target, *, axis_name=None, weights=None, reduction="mean
     Chen and He 2021, "Exploring Simple Siamese Representation Learning", eq. 1, arXiv 2011.10566;
     facebookresearch/simsiam at a7bc177, main_simsiam.py.
     """
-    prediction, target = _unit_rows(prediction, target, weights, reduction)
+    prediction, target, weights = _unit_rows(prediction, target, weights, reduction, axis_name)
     return embeddings.mean(-jnp.sum(prediction * target, axis=-1), weights, reduction, axis_name)
 
 
-def _unit_rows(prediction, target, weights, reduction):
-    embeddings.check_pair(prediction, target, ("prediction", "target"))
-    embeddings.check_mean(len(prediction), weights, reduction)
-    return embeddings.normalise(prediction), embeddings.normalise(target)
+def _unit_rows(prediction, target, weights, reduction, axis_name):
+    rows = arguments.arrays(arguments.ROWS, prediction=(prediction, "b D"), target=(target, "b D"))
+    return *map(embeddings.normalise, rows), arguments.reduced(len(rows[0]), weights, reduction, axis_name)

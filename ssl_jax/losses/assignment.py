@@ -5,7 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather
-from ssl_jax.losses.embeddings import check_mean, check_positive, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, nan_unless_finite, widen
+
+SCORES = "pass one example a row and one prototype a column, the same ones for every crop"
 
 
 def sinkhorn(scores, *, epsilon=0.05, iterations=3, weights=None, axis_name=None):
@@ -28,7 +31,7 @@ def sinkhorn(scores, *, epsilon=0.05, iterations=3, weights=None, axis_name=None
       Assignments `[b, K]`, at least float32, through which no gradient flows.
 
     Raises:
-      ValueError: on a wrong shape, an epsilon that is not positive, or a negative number of iterations.
+      ValueError: on a wrong shape or weights, an epsilon that is not positive, or a negative number of iterations.
 
     Example:
       >>> scores = jnp.array([[0.9, 0.5], [0.8, 0.1]])  # both are closer to the first; the second example by more
@@ -38,13 +41,13 @@ def sinkhorn(scores, *, epsilon=0.05, iterations=3, weights=None, axis_name=None
     Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", eqs. 3 to 5 and
     appendix A, arXiv 2006.09882; `distributed_sinkhorn` in facebookresearch/swav at 06b1b7c, main_swav.py.
     """
-    _check_scores(scores, "scores")
-    check_positive("epsilon", epsilon, "0.05 is usual")
-    check_mean(len(scores), weights, "mean")
-    if iterations < 0:
-        raise ValueError(f"iterations is {iterations}, but must not be negative: 3 is usual, and 0 means a softmax.")
+    (scores,) = arguments.arrays(SCORES, scores=(scores, "b K"))
+    arguments.scalar("epsilon", epsilon, "0.05 is usual")
+    weights = arguments.reduced(len(scores), weights, "mean", axis_name)
+    arguments.whole("iterations", iterations, "3 is usual, and 0 means a softmax", least=0)
     shares = None if weights is None else lax.stop_gradient(weights)[:, None]
-    log_q = widen(lax.stop_gradient(scores)) / epsilon
+    scores = widen(lax.stop_gradient(scores))
+    log_q = nan_unless_finite(scores / epsilon, scores)
     for _ in range(iterations):
         columns = jax.nn.logsumexp(log_q, axis=0, b=shares, keepdims=True)
         columns = jax.nn.logsumexp(all_gather(columns, axis_name), axis=0, keepdims=True)
@@ -73,7 +76,8 @@ def swav(scores, assignments, *, temperature=0.1, axis_name=None, weights=None, 
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes or numbers of crops, a temperature that is not positive, or a wrong reduction.
+      ValueError: on wrong shapes or numbers of crops, assignments that are no distributions, a temperature that is not
+        positive, wrong weights or reduction.
 
     Example:
       >>> scores = jnp.eye(4)[None].repeat(2, axis=0)  # two crops agree, on a prototype for each example
@@ -84,15 +88,20 @@ def swav(scores, assignments, *, temperature=0.1, axis_name=None, weights=None, 
     Caron et al. 2020, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", eqs. 1, 2 and 6,
     arXiv 2006.09882; facebookresearch/swav at 06b1b7c, main_swav.py.
     """
+    scores, assignments = _crops("scores", scores), _crops("assignments", assignments)
     if not 1 <= len(assignments) <= len(scores) or len(scores) < 2:
         raise ValueError(
             f"{len(scores)} crops have scores and {len(assignments)} assignments, but at least 2 need scores and 1 to "
             "all of them assignments: pass scores [V, b, K], and the assignments of the first crops."
         )
-    for crop in (*scores, *assignments):
-        _check_scores(crop, "a crop", jnp.shape(scores[0]))
-    check_positive("temperature", temperature, "0.1 is usual")
-    check_mean(len(scores[0]), weights, reduction)
+    crops = {"scores": scores, "assignments": assignments}
+    crops = {f"{name}[{i}]": (crop, "b K") for name, of in crops.items() for i, crop in enumerate(of)}
+    found = arguments.arrays(SCORES, **crops)
+    scores, assignments = found[: len(scores)], found[len(scores) :]
+    for i, crop in enumerate(assignments):
+        arguments.distributions(f"assignments[{i}]", crop)
+    arguments.scalar("temperature", temperature, "0.1 is usual")
+    weights = arguments.reduced(len(scores[0]), weights, reduction, axis_name)
     log_p = [jax.nn.log_softmax(widen(crop) / temperature, axis=1) for crop in scores]
     swapped = [
         -jnp.sum(lax.stop_gradient(q) * log_p[v], axis=1)
@@ -101,9 +110,7 @@ def swav(scores, assignments, *, temperature=0.1, axis_name=None, weights=None, 
     return mean(sum(swapped) / len(swapped), weights, reduction, axis_name)
 
 
-def _check_scores(scores, name, shape=None):
-    if jnp.ndim(scores) != 2 or jnp.shape(scores) != (shape or jnp.shape(scores)):
-        raise ValueError(
-            f"The array of {name} has shape {jnp.shape(scores)}, but must be {list(shape) if shape else '[b, K]'}: "
-            "pass one example a row and one prototype a column, the same ones for every crop."
-        )
+
+def _crops(name, x):
+    """Crops `[b, K]` as a list: one already, or an array."""
+    return list(x) if isinstance(x, list | tuple) else list(jnp.atleast_1d(arguments.real(name, x)))

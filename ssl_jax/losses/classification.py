@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses.embeddings import check_mean, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, widen
 
 
 def cross_entropy(logits, labels, *, weights=None, axis_name=None, reduction="mean"):
@@ -20,17 +21,16 @@ def cross_entropy(logits, labels, *, weights=None, axis_name=None, reduction="me
       A scalar, or `[b]` for "none".
 
     Raises:
-      ValueError: shapes that do not belong together.
+      ValueError: shapes that do not belong together, labels that are not of the K classes.
 
     >>> round(float(cross_entropy(jnp.zeros((2, 4)), jnp.array([0, 3]))), 4)  # log 4
     1.3863
     """
-    if jnp.ndim(logits) < 2 or jnp.shape(labels) != jnp.shape(logits)[:-1] or not len(logits):
-        raise ValueError(
-            f"logits has shape {jnp.shape(logits)} and labels has shape {jnp.shape(labels)}, but they must be "
-            "[b, ..., K] and [b, ...] with b > 0: pass one label for each row of logits."
-        )
-    check_mean(len(logits), weights, reduction)
+    logits, _ = arguments.arrays(
+        "pass one label for each row of logits", logits=(logits, "b ... K"), labels=(labels, "b ...")
+    )
+    labels = arguments.integers("labels", labels, below=logits.shape[-1])
+    weights = arguments.reduced(len(logits), weights, reduction, axis_name)
     log_shares = jax.nn.log_softmax(widen(logits))
     losses = -jnp.take_along_axis(log_shares, labels[..., None], axis=-1)[..., 0]
     return mean(losses.reshape(len(losses), -1).mean(axis=1), weights, reduction, axis_name)
@@ -52,25 +52,20 @@ def soft_cross_entropy(logits, targets, *, place_weights=None, weights=None, axi
       A scalar, or `[b]` for "none".
 
     Raises:
-      ValueError: shapes that do not belong together.
+      ValueError: shapes that do not belong together, targets that are no distributions.
 
     >>> round(float(soft_cross_entropy(jnp.zeros((2, 4)), jnp.full((2, 4), 0.25))), 4)  # log 4
     1.3863
 
     Source: Zhang et al., https://arxiv.org/abs/1603.08511, equation 2.
     """
-    shape = jnp.shape(logits)
-    if len(shape) < 2 or jnp.shape(targets) != shape or not len(logits):
-        raise ValueError(
-            f"logits has shape {shape} and targets has shape {jnp.shape(targets)}, but both must be [b, ..., K] with "
-            "b > 0: pass one distribution for each row of logits."
-        )
-    if place_weights is not None and jnp.shape(place_weights) != shape[:-1]:
-        raise ValueError(
-            f"place_weights has shape {jnp.shape(place_weights)}, but must be {shape[:-1]}: pass one for each row."
-        )
-    check_mean(len(logits), weights, reduction)
-    losses = -jnp.sum(jax.lax.stop_gradient(targets) * jax.nn.log_softmax(widen(logits)), axis=-1)
+    shapes = {"logits": (logits, "b ... K"), "targets": (targets, "b ... K")}
     if place_weights is not None:
-        losses = losses * jax.lax.stop_gradient(place_weights)
+        shapes["place_weights"] = arguments.weights("place_weights", place_weights), "b ..."
+    logits, targets, *place_weights = arguments.arrays("pass one distribution for each row of logits", **shapes)
+    arguments.distributions("targets", targets)
+    weights = arguments.reduced(len(logits), weights, reduction, axis_name)
+    losses = -jnp.sum(jax.lax.stop_gradient(targets) * jax.nn.log_softmax(widen(logits)), axis=-1)
+    for of_places in place_weights:
+        losses = losses * jax.lax.stop_gradient(of_places)
     return mean(losses.reshape(len(losses), -1).mean(axis=1), weights, reduction, axis_name)

@@ -11,9 +11,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssl_jax.losses import embeddings
+from ssl_jax.losses import arguments, embeddings
 from ssl_jax.losses.tiled import ring
-from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, normalisers, operand, request_for, with_scale
+from ssl_jax.losses.tiled.pairs import (
+    cosines,
+    directions,
+    in_one_dtype,
+    normalisers,
+    operand,
+    request_for,
+    with_scale,
+)
 
 
 def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -40,7 +48,7 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a temperature that is not positive, wrong weights, block size or reduction.
 
     Example:
       >>> z = jnp.eye(4)  # partners agree, the six negatives of an anchor are orthogonal: log(1 + 6 / e)
@@ -50,11 +58,11 @@ def nt_xent(z_a, z_b, *others, temperature=0.1, axis_name=None, block_size=None,
     Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", eq. 1 and algorithm 1,
     arXiv 2002.05709. The official code takes the sum of the two directions' means, twice this value.
     """
-    views = (z_a, z_b, *others)
-    for view in views[1:]:
-        check(z_a, view, ("z_a", "z_b" if view is z_b else "another view"), temperature, block_size, weights, reduction)
-    views = in_one_dtype(*views)
-    batch = ring.cut(len(z_a), axis_name, block_size, views=len(views))
+    views = {"z_a": z_a, "z_b": z_b} | {f"others[{i}]": view for i, view in enumerate(others)}
+    views, weights = arguments.contrastive(views, block_size, weights, reduction, axis_name)
+    arguments.scalar("temperature", temperature, arguments.TEMPERATURE)
+    views = directions(*views)
+    batch = ring.cut(len(views[0]), axis_name, block_size, views=len(views))
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, views, 1 / temperature, scale, weights)
     anchors = []
@@ -95,7 +103,8 @@ def info_nce(
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size, reduction or similarity.
+      ValueError: on wrong shapes, a temperature that is not positive, wrong weights, block size, reduction or
+        similarity.
 
     Example:
       >>> z = jnp.eye(4)  # the three negatives of a query are orthogonal: log(1 + 3 / e)
@@ -104,16 +113,21 @@ def info_nce(
 
     van den Oord et al. 2018, "Representation Learning with Contrastive Predictive Coding", eq. 4, arXiv 1807.03748.
     """
-    check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
-    query, key = in_one_dtype(query, key)
-    if similarity not in ("cosine", "dot"):
-        raise ValueError(f'similarity is {similarity!r}, but must be "cosine" or "dot": pass one of the two.')
-    batch, unit = ring.cut(len(query), axis_name, block_size), similarity == "cosine"
+    pair, weights = arguments.contrastive({"query": query, "key": key}, block_size, weights, reduction, axis_name)
+    arguments.scalar("temperature", temperature, arguments.TEMPERATURE)
+    arguments.one_of("similarity", similarity, ("cosine", "dot"))
+    unit = similarity == "cosine"
+    query, key = directions(*pair) if unit else in_one_dtype(*pair)
+    batch = ring.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     bound = 1 / temperature if unit else math.inf  # without a bound each row has a running maximum
     request = request_for(batch, bound)
     rows, columns = (operand(batch, [z], weights, scale=s, unit=unit) for z, s in ((query, scale), (key, None)))
-    together = cosines(query, key) if unit else jnp.sum(embeddings.widen(query) * embeddings.widen(key), axis=-1)
+    if unit:
+        together = cosines(query, key)
+    else:
+        products = embeddings.widen(query) * embeddings.widen(key)
+        together = embeddings.nan_unless_finite(jnp.sum(products, axis=-1), query, key)
     positives = scale * batch.split(together)
     negatives, _ = normalisers(request, batch, rows, columns, bound)
     return batch.mean(jax.nn.softplus(negatives - positives), weights, reduction)
@@ -141,7 +155,7 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a scale that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a scale that is not positive, wrong weights, block size or reduction.
 
     Example:
       >>> z = jnp.eye(4)  # both directions are InfoNCE at temperature 1: log(1 + 3 / e)
@@ -151,8 +165,9 @@ def clip(image, text, *, logit_scale, axis_name=None, block_size=None, weights=N
     Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", figure 3,
     arXiv 2103.00020.
     """
-    check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
-    image, text = in_one_dtype(image, text)
+    pair, weights = arguments.contrastive({"image": image, "text": text}, block_size, weights, reduction, axis_name)
+    arguments.scalar("logit_scale", logit_scale, arguments.LOGIT_SCALE)
+    image, text = directions(*pair)
     batch = ring.cut(len(image), axis_name, block_size)
     scale = batch.spread(logit_scale)
     request = request_for(batch, logit_scale, columns=True)
@@ -189,7 +204,7 @@ def queue_info_nce(
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a temperature that is not positive, wrong weights, block size or reduction.
 
     Example:
       >>> query, queue = jnp.eye(4)[:1], jnp.eye(4)[1:]  # three orthogonal negatives: log(1 + 3 / e)
@@ -198,13 +213,10 @@ def queue_info_nce(
 
     He et al. 2020, "Momentum Contrast for Unsupervised Visual Representation Learning", eq. 1, arXiv 1911.05722.
     """
-    check(query, key, ("query", "key"), temperature, block_size, weights, reduction)
-    if jnp.ndim(queue) != 2 or jnp.shape(queue)[1:] != jnp.shape(query)[1:] or not len(queue):
-        raise ValueError(
-            f"queue has shape {jnp.shape(queue)} and query has shape {jnp.shape(query)}, but queue must be [K, D] with "
-            "K > 0 and the D of the queries: pass one earlier key a row."
-        )
-    query, key, queue = in_one_dtype(query, key, queue)
+    pair, weights = arguments.contrastive({"query": query, "key": key}, block_size, weights, reduction, axis_name)
+    arguments.scalar("temperature", temperature, arguments.TEMPERATURE)
+    _, queue = arguments.arrays("pass one earlier key a row", query=(query, "b D"), queue=(queue, "K D"))
+    query, key, queue = directions(*pair, queue)
     batch = ring.cut(len(query), axis_name, block_size)
     scale = batch.spread(1 / temperature)
     request = request_for(batch, 1 / temperature, constant=True)
@@ -222,12 +234,3 @@ def among_views(batch: ring.Tiles, views, bound, scale, weights):
     request = request_for(batch, bound, symmetric=True)
     negatives, _ = normalisers(request, batch, with_scale(columns, scale), columns, bound)
     return jnp.moveaxis(negatives.reshape(batch.count, len(views), batch.size), 1, 0)
-
-
-def check(x, y, names, positive, block_size, weights, reduction, name="temperature"):
-    """Refuses arguments of a loss of pairs; `positive` is the value of what `name` names."""
-    hint = "CLIP begins at 14.3 and ends at 100" if name == "logit_scale" else "SimCLR takes 0.1, CIFAR-10 recipes 0.5"
-    embeddings.check_pair(x, y, names)
-    embeddings.check_positive(name, positive, hint)
-    embeddings.check_block_size(block_size)
-    embeddings.check_mean(len(x), weights, reduction)

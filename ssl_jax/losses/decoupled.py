@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, pmean
-from ssl_jax.losses import embeddings
-from ssl_jax.losses.contrastive import among_views, check
+from ssl_jax.losses import arguments, embeddings
+from ssl_jax.losses.contrastive import among_views
 from ssl_jax.losses.tiled import ring
-from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype
+from ssl_jax.losses.tiled.pairs import cosines, directions
 
 
 def dcl(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -33,7 +33,7 @@ def dcl(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=N
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a temperature that is not positive, wrong weights, block size or reduction.
 
     Example:
       >>> z = jnp.eye(4)  # partners agree, the six negatives of an anchor are orthogonal: log(6) - 1
@@ -42,15 +42,14 @@ def dcl(z_a, z_b, *, temperature=0.1, axis_name=None, block_size=None, weights=N
 
     Yeh et al. 2022, "Decoupled Contrastive Learning", eq. 6, arXiv 2110.06848.
     """
-    check(z_a, z_b, ("z_a", "z_b"), temperature, block_size, weights, reduction)
-    return _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, lambda batch, cosine: 1)
+    return _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, lambda *_: 1)
 
 
 def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=None, weights=None, reduction="mean"):
     """`dcl` whose positive terms are weighted: pairs that already agree count less.
 
     `l_i = -w_i s_ij + log sum_k exp(s_ik)`, `w_i = 2 - exp(cos(z_i, z_j) / sigma) / E exp(cos / sigma)`, the mean E
-    over the positive pairs of the global batch (of weight 1). Gradient flows through `w_i`, as in the official code.
+    over the positive pairs of the global batch (of weight 1). Gradient flows through `w_i`, as in the reference code.
 
     Args:
       z_a, z_b, temperature, axis_name, block_size, weights, reduction: as for `dcl`.
@@ -69,13 +68,12 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
 
     Yeh et al. 2022, "Decoupled Contrastive Learning", eq. 7, arXiv 2110.06848.
     """
-    check(z_a, z_b, ("z_a", "z_b"), temperature, block_size, weights, reduction)
-    embeddings.check_positive("sigma", sigma, "the paper takes 0.5")
+    arguments.scalar("sigma", sigma, "the paper takes 0.5")
 
-    def pair_weights(batch, cosine):
+    def pair_weights(batch, cosine, weights):
         # Relative to the largest, which leaves the weights as they are, so that for no sigma all terms vanish.
         pairs = batch.join(lax.stop_gradient(cosine))
-        pairs = pairs if weights is None else jnp.where(jnp.asarray(weights) > 0, pairs, -1)
+        pairs = pairs if weights is None else jnp.where(weights > 0, pairs, -1)
         largest = jnp.max(all_gather(pairs, axis_name))
         agreement = jnp.exp((cosine - largest) / sigma)
         return 2 - agreement / pmean(embeddings.mean(batch.join(agreement), weights, axis_name=axis_name), axis_name)
@@ -84,10 +82,12 @@ def dclw(z_a, z_b, *, temperature=0.1, sigma=0.5, axis_name=None, block_size=Non
 
 
 def _decoupled(z_a, z_b, temperature, axis_name, block_size, weights, reduction, pair_weights):
-    z_a, z_b = in_one_dtype(z_a, z_b)
+    pair, weights = arguments.contrastive({"z_a": z_a, "z_b": z_b}, block_size, weights, reduction, axis_name)
+    arguments.scalar("temperature", temperature, arguments.TEMPERATURE)
+    z_a, z_b = directions(*pair)
     batch = ring.cut(len(z_a), axis_name, block_size, views=2)
     scale = batch.spread(1 / temperature)
     negatives = among_views(batch, (z_a, z_b), 1 / temperature, scale, weights).mean(axis=0)
     cosine = batch.split(cosines(z_a, z_b))
     negatives = jnp.where(negatives == -jnp.inf, 0, negatives)
-    return batch.mean(negatives - pair_weights(batch, cosine) * scale * cosine, weights, reduction)
+    return batch.mean(negatives - pair_weights(batch, cosine, weights) * scale * cosine, weights, reduction)

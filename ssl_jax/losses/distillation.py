@@ -9,7 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import pmean
-from ssl_jax.losses.embeddings import check_mean, check_positive, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, nan_unless_finite, widen
+
+CROPS = "stack the crops of the b examples along the first axis"
 
 
 def dino(
@@ -43,7 +46,7 @@ def dino(
       At least float32: a scalar whose mean over the axis is the loss of the global batch, or `[b]` for "none".
 
     Raises:
-      ValueError: on wrong shapes, a temperature that is not positive, or a wrong reduction.
+      ValueError: on wrong shapes, a temperature that is not positive, wrong weights or reduction.
 
     Example:
       >>> crops = jnp.zeros((3, 2, 4))  # all four outputs alike
@@ -53,11 +56,18 @@ def dino(
     Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers", eq. 3 and algorithm 1,
     arXiv 2104.14294; facebookresearch/dino at 7c446df, `main_dino.py`, `DINOLoss`.
     """
-    _check(student_logits, teacher_logits, centre)
+    student_logits, teacher_logits, centre = arguments.arrays(
+        CROPS, student_logits=(student_logits, "V b K"), teacher_logits=(teacher_logits, "G b K"), centre=(centre, "K")
+    )
     for name, value in (("student_temperature", student_temperature), ("teacher_temperature", teacher_temperature)):
-        check_positive(name, value, "the paper's are 0.1 and 0.04")
-    check_mean(student_logits.shape[1], weights, reduction)
+        arguments.scalar(name, value, "the paper's are 0.1 and 0.04")
+    weights = arguments.reduced(student_logits.shape[1], weights, reduction, axis_name)
     students, teachers = len(student_logits), len(teacher_logits)
+    if teachers > students or students < 2:
+        raise ValueError(
+            f"{students} crops of the student and {teachers} of the teacher were given, but the student needs at "
+            "least 2, and those of the teacher among them: pass the large crops first to both."
+        )
     targets = teacher_targets(teacher_logits, centre, teacher_temperature)
     logits = widen(student_logits) / student_temperature
     # Targets sum to 1, so that a pair's cross-entropy is logsumexp(s_v) - P_g . s_v; of all G V pairs only sums over
@@ -65,7 +75,10 @@ def dino(
     norms = jax.nn.logsumexp(logits, axis=-1)
     everything = teachers * norms.sum(axis=0) - jnp.sum(targets.sum(axis=0) * logits.sum(axis=0), axis=-1)
     equal = jnp.sum(norms[:teachers] - jnp.sum(targets * logits[:teachers], axis=-1), axis=0)
-    return mean((everything - equal) / (teachers * (students - 1)), weights, reduction, axis_name)
+    losses = (everything - equal) / (teachers * (students - 1))
+    # Targets of softmax would hide -inf.
+    losses = nan_unless_finite(losses, *(teacher_logits - jnp.broadcast_to(centre, teacher_logits.shape)))
+    return mean(losses, weights, reduction, axis_name)
 
 
 def teacher_targets(teacher_logits, centre, temperature):
@@ -92,7 +105,7 @@ def update_centre(centre, teacher_logits, *, momentum=0.9, axis_name=None):
       `[K]`, the dtype of `centre`, without gradient.
 
     Raises:
-      ValueError: on wrong shapes.
+      ValueError: on wrong shapes, a centre of integers, or another momentum.
 
     Example:
       >>> update_centre(jnp.zeros(2), jnp.ones((2, 3, 2)), momentum=0.75).tolist()
@@ -100,25 +113,10 @@ def update_centre(centre, teacher_logits, *, momentum=0.9, axis_name=None):
 
     Caron et al. 2021, eq. 4, arXiv 2104.14294.
     """
-    if jnp.ndim(teacher_logits) != 3 or jnp.shape(centre) != jnp.shape(teacher_logits)[2:]:
-        raise ValueError(
-            f"teacher_logits has shape {jnp.shape(teacher_logits)} and centre {jnp.shape(centre)}, but must have "
-            "[G, b, K] and [K]: stack the large crops of the b examples along the first axis."
-        )
+    dtype = arguments.real("centre", centre).dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"centre is of {dtype}, which holds no mean: pass floating-point numbers, such as zeros.")
+    centre, teacher_logits = arguments.arrays(CROPS, centre=(centre, "K"), teacher_logits=(teacher_logits, "G b K"))
+    arguments.scalar("momentum", momentum, "0.9 is usual", "in 0 ... 1", lambda x: 0 <= x <= 1)
     batch = pmean(jnp.mean(widen(teacher_logits), axis=(0, 1)), axis_name)
-    return lax.stop_gradient(momentum * centre + (1 - momentum) * batch).astype(centre.dtype)
-
-
-def _check(student_logits, teacher_logits, centre):
-    """Refuses shapes that are not `[V, b, K]`, `[G, b, K]` and `[K]`."""
-    student, teacher = jnp.shape(student_logits), jnp.shape(teacher_logits)
-    if len(student) != 3 or len(teacher) != 3 or student[1:] != teacher[1:] or jnp.shape(centre) != student[2:]:
-        raise ValueError(
-            f"student_logits has shape {student}, teacher_logits {teacher} and centre {jnp.shape(centre)}, but must "
-            "have [V, b, K], [G, b, K] and [K]: stack the crops of the b examples along the first axis."
-        )
-    if not 1 <= teacher[0] <= student[0] or student[0] < 2:
-        raise ValueError(
-            f"{student[0]} crops of the student and {teacher[0]} of the teacher were given, but the student needs at "
-            "least 2, and those of the teacher among them: pass the large crops first to both."
-        )
+    return lax.stop_gradient(momentum * centre + (1 - momentum) * batch).astype(dtype)

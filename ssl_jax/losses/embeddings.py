@@ -1,10 +1,7 @@
-"""What losses of a batch of embeddings share: unit length, the mean over the global batch, the checks of arguments."""
-
-import numbers
+"""What losses of a batch of embeddings share: unit length, numbers of any size, the mean over the global batch."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import pmean
@@ -15,10 +12,54 @@ def widen(x):
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def from_float16(x):
+    """Float16 as float32, and anything else as it is.
+
+    Losses are computed in float32 or wider; of their gradients, those that exceed the range of float16 come back as its
+    largest number, 65,504. Such are those of rows of next to no length, which are divided by it.
+    """
+    return _from_float16(x) if x.dtype == jnp.float16 else x
+
+
+@jax.custom_vjp
+def _from_float16(x):
+    return x.astype(jnp.float32)
+
+
+def _to_float16(_, gradient):
+    largest = float(jnp.finfo(jnp.float16).max)
+    return (jnp.where(jnp.isinf(gradient), gradient, jnp.clip(gradient, -largest, largest)).astype(jnp.float16),)
+
+
+_from_float16.defvjp(lambda x: (_from_float16(x), None), _to_float16)
+
+
+def within_range(x):
+    """Rows `[..., D]` for losses that do not depend on their length: those whose squares would overflow are shrunk.
+
+    By a power of two, which loses no digit; all other rows stay as they are.
+    """
+    half = jnp.finfo(x.dtype).maxexp // 2
+    longest = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
+    return x * jnp.where(longest > 2.0 ** (half - 11), 2.0 ** -(half + 7), 1).astype(x.dtype)
+
+
 def normalise(x):
     """Rows `[..., D]` of unit length in at least float32; a zero row stays zero, with finite gradient."""
-    x = widen(x)
+    return of_unit_length(within_range(widen(x)))
+
+
+def of_unit_length(x):
+    """`normalise` of rows that are within range."""
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
+
+
+def nan_unless_finite(values, *rows):
+    """`values`, but nan where `rows`, `[..., D]` or `[...]`, have a number that is not finite and could be hidden."""
+    for x in rows:
+        finite = jnp.isfinite(x)
+        values = jnp.where(finite if x.ndim == values.ndim else finite.all(axis=-1), values, jnp.nan)
+    return values
 
 
 def mean(losses, weights=None, reduction="mean", axis_name=None):
@@ -40,40 +81,3 @@ def mean(losses, weights=None, reduction="mean", axis_name=None):
     # Devices may hold unequal weight: dividing by the axis mean makes the mean of the local values the global one.
     weights = lax.stop_gradient(jnp.asarray(weights)).astype(losses.dtype)
     return jnp.sum(weights * losses) / pmean(jnp.sum(weights), axis_name)
-
-
-def check_pair(x, y, names):
-    """Refuses what is not two arrays `[b, D]` of one shape."""
-    if jnp.ndim(x) != 2 or jnp.shape(x) != jnp.shape(y) or not len(x):
-        raise ValueError(
-            f"{names[0]} has shape {jnp.shape(x)} and {names[1]} has shape {jnp.shape(y)}, but both must be [b, D] "
-            "with equal b > 0 and D: pass one embedding a row, the two rows of a pair at the same place."
-        )
-
-
-def check_rows(x, name):
-    """Refuses what is not `[b, D]`."""
-    if jnp.ndim(x) != 2 or not len(x):
-        raise ValueError(f"{name} has shape {jnp.shape(x)}, but must be [b, D], b > 0: pass one embedding a row.")
-
-
-def check_mean(rows, weights, reduction):
-    """Refuses weights that are not `[rows]`, and reductions that there are not."""
-    if weights is not None and jnp.shape(weights) != (rows,):
-        raise ValueError(
-            f"weights has shape {jnp.shape(weights)}, but {rows} examples need ({rows},): pass one weight an example."
-        )
-    if reduction not in ("mean", "none"):
-        raise ValueError(f'reduction is {reduction!r}, but must be "mean" or "none": pass one of the two.')
-
-
-def check_positive(name, value, hint):
-    """Refuses a number that is not positive; a traced value passes."""
-    if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > 0):
-        raise ValueError(f"{name} is {value}, but must be positive: {hint}.")
-
-
-def check_block_size(block_size):
-    """Refuses what is neither None nor a positive integer."""
-    if block_size is not None and not (isinstance(block_size, numbers.Integral) and block_size > 0):
-        raise ValueError(f"block_size is {block_size!r}, but must be a positive integer: pass None to have it chosen.")

@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses.contrastive import check
+from ssl_jax.losses import arguments
 from ssl_jax.losses.tiled import ring
 from ssl_jax.losses.tiled.logits import Request, contract, pull_back, scaled_products, sweep_range
-from ssl_jax.losses.tiled.pairs import cosines, in_one_dtype, operand, request_for
+from ssl_jax.losses.tiled.pairs import cosines, directions, operand, request_for
 
 
 def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -34,7 +34,7 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes, a scale that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes, a scale that is not positive, a wrong bias, weights, block size or reduction.
 
     Example:
       >>> z = jnp.eye(4)  # one positive with logit 1 - 1 = 0, three negatives with logit 0 - 1
@@ -43,8 +43,10 @@ def sigmoid(image, text, *, logit_scale, logit_bias, axis_name=None, block_size=
 
     Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", eq. 1 and algorithm 1, arXiv 2303.15343.
     """
-    check(image, text, ("image", "text"), logit_scale, block_size, weights, reduction, "logit_scale")
-    image, text = in_one_dtype(image, text)
+    pair, weights = arguments.contrastive({"image": image, "text": text}, block_size, weights, reduction, axis_name)
+    arguments.scalar("logit_scale", logit_scale, arguments.LOGIT_SCALE)
+    arguments.scalar("logit_bias", logit_bias, "SigLIP begins at -10", "a real number", lambda x: True)
+    image, text = directions(*pair)
     batch = ring.cut(len(image), axis_name, block_size)._replace(gathered=False)
     scale, bias = batch.spread(logit_scale), batch.spread(logit_bias)
     rows, columns = operand(batch, [image], weights, scale=scale), operand(batch, [text], weights)

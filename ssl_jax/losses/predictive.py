@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index, axis_size, pmean
-from ssl_jax.losses.embeddings import widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import nan_unless_finite, widen
 
 NEGATIVES = ("both", "sequence", "batch")
 IMPOSSIBLE = -1e30  # the logit of a frame that is no negative; finite, so that rows without negatives have gradient 0
@@ -80,12 +81,12 @@ def cpc_positions(
 
     Args: as of `cpc`. The memory is that of one step k, whose products are computed again for the gradient.
     """
+    predictions, targets, valid, kinds, drawn = _checked(predictions, targets, valid, kinds, drawn, first)
+    arguments.one_of("negatives", negatives, NEGATIVES)
+    arguments.scalar("scale", scale, "1 as published")
     b, steps, contexts, _ = predictions.shape
     frames = targets.shape[1]
-    _check(predictions, targets, negatives, first)
-    valid = jnp.ones(targets.shape[:2], bool) if valid is None else valid
     cut, own = _groups(b, group_size, axis_name)
-    kinds = jnp.zeros(b, jnp.int32) if kinds is None else kinds
     pool, pool_valid, pool_kinds = (cut(x) for x in (widen(targets), valid, kinds))  # [g, n, ...]
     groups, size = pool.shape[:2]
 
@@ -113,7 +114,7 @@ def cpc_positions(
         prediction, k = inputs
         prediction = widen(prediction) * scale
         target = lax.dynamic_slice_in_dim(widen(targets), k, contexts, axis=1)
-        positive = rows(jnp.sum(prediction * target, axis=-1))
+        positive = rows(nan_unless_finite(jnp.sum(prediction * target, axis=-1), prediction, target))
         equation = "gmsd,gxd->gmsx" if drawn is None else "gmsd,gmsxd->gmsx"
         logits = jnp.einsum(equation, rows(prediction), pool, precision=lax.Precision.HIGHEST)
         is_positive = same & (frame == (jnp.arange(contexts) + k)[None, None, :, None])
@@ -134,6 +135,8 @@ def cpc_positions(
 
 def _groups(b: int, group_size, axis_name):
     """`cut`, which makes this device's rows its whole groups, `[g, n, ...]`; and the rows' places there `[g, m]`."""
+    if group_size is not None:
+        arguments.whole("group_size", group_size)
     size = group_size or b * axis_size(axis_name)
     if b % size == 0:
         return lambda x: x.reshape(b // size, size, *x.shape[1:]), jnp.arange(b).reshape(b // size, size) % size
@@ -150,12 +153,23 @@ def _groups(b: int, group_size, axis_name):
     return cut, (axis_index(axis_name) * b + jnp.arange(b) - first)[None]
 
 
-def _check(predictions, targets, negatives, first):
-    if negatives not in NEGATIVES:
-        raise ValueError(f"negatives is {negatives!r}; expected one of {', '.join(NEGATIVES)}")
-    b, steps, contexts, width = predictions.shape
-    if targets.shape != (b, contexts + steps + first - 1, width):
+def _checked(predictions, targets, valid, kinds, drawn, first):
+    """The arrays, of those left out what they stand for."""
+    arguments.whole("first", first, "1 predicts the next frame")
+    targets = arguments.real("targets", targets)
+    valid = jnp.ones(targets.shape[:2], bool) if valid is None else valid
+    kinds = jnp.zeros(targets.shape[:1], jnp.int32) if kinds is None else arguments.integers("kinds", kinds)
+    shapes = {
+        "predictions": (predictions, "b K S D"), "targets": (targets, "b T D"), "valid": (valid, "b T"),
+        "kinds": (kinds, "b"),
+    }  # fmt: skip
+    if drawn is not None:
+        shapes["drawn"] = arguments.integers("drawn", drawn), "b S N"
+    found = arguments.arrays("give every sequence its predictions and frames", **shapes)
+    _, steps, contexts, _ = found[0].shape
+    if found[1].shape[1] != contexts + steps + first - 1:
         raise ValueError(
-            f"predictions has shape {predictions.shape} and targets has shape {targets.shape}, but they must be "
+            f"predictions has shape {found[0].shape} and targets has shape {targets.shape}, but they must be "
             f"[b, K, S, D] and [b, S + K + {first - 1}, D]: predict from all frames but the last K."
         )
+    return *found[:4], found[4] if drawn is not None else None

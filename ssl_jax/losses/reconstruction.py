@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.collectives import pmean
-from ssl_jax.losses.embeddings import check_mean, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, widen
 
 ERRORS = {"squared": jnp.square, "absolute": jnp.abs}
 
@@ -37,15 +38,12 @@ def masked_reconstruction(
     Source: He et al., https://arxiv.org/abs/2111.06377, section 3; Xie et al., https://arxiv.org/abs/2111.09886,
     equation 1.
     """
-    shape = jnp.shape(prediction)
-    if len(shape) != 3 or jnp.shape(target) != shape or jnp.shape(masked) != shape[:2]:
-        raise ValueError(
-            f"prediction has shape {shape}, target {jnp.shape(target)} and masked {jnp.shape(masked)}, but they must "
-            "be [b, N, P], [b, N, P] and [b, N]: cut both images into the same patches."
-        )
-    if error not in ERRORS:
-        raise ValueError(f"error is {error!r}, but must be one of {', '.join(ERRORS)}: pass one of them.")
-    check_mean(len(prediction), weights, reduction)
+    prediction, target, masked = arguments.arrays(
+        "cut both images into the same patches",
+        prediction=(prediction, "b N P"), target=(target, "b N P"), masked=(masked, "b N"),
+    )  # fmt: skip
+    arguments.one_of("error", error, tuple(ERRORS))
+    weights = arguments.reduced(len(prediction), weights, reduction, axis_name)
     errors = ERRORS[error](widen(prediction) - jax.lax.stop_gradient(widen(target))).mean(axis=-1)
     # Where the error is multiplied by 0 instead, one that is not finite would spoil the sum.
     sums, counts = jnp.where(masked, errors, 0).sum(axis=1), masked.sum(axis=1).astype(errors.dtype)
@@ -81,13 +79,11 @@ def weighted_reconstruction(prediction, target, importance, *, weights=None, axi
 
     Source: Pathak et al., https://arxiv.org/abs/1604.07379, equation 1; pathak22/context-encoder, train.lua.
     """
-    shape = jnp.shape(prediction)
-    if len(shape) != 4 or jnp.shape(target) != shape or jnp.shape(importance) != shape[:3]:
-        raise ValueError(
-            f"prediction has shape {shape}, target {jnp.shape(target)} and importance {jnp.shape(importance)}, but "
-            "they must be [b, H, W, C], [b, H, W, C] and [b, H, W]: give one importance a pixel."
-        )
-    check_mean(len(prediction), weights, reduction)
+    prediction, target, importance = arguments.arrays(
+        "give one importance a pixel", prediction=(prediction, "b H W C"), target=(target, "b H W C"),
+        importance=(arguments.weights("importance", importance), "b H W"),
+    )  # fmt: skip
+    weights = arguments.reduced(len(prediction), weights, reduction, axis_name)
     errors = jnp.square(widen(prediction) - jax.lax.stop_gradient(widen(target))).mean(axis=-1)
     importance = jax.lax.stop_gradient(jnp.asarray(importance, errors.dtype))
     counts = jnp.maximum(jnp.sum(importance > 0, axis=(1, 2)), 1).astype(errors.dtype)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_size, psum
-from ssl_jax.losses import embeddings
+from ssl_jax.losses import arguments, embeddings
 
 
 def barlow_twins(z_a, z_b, *, off_diagonal_weight=0.0051, epsilon=1e-5, axis_name=None):
@@ -29,7 +29,7 @@ def barlow_twins(z_a, z_b, *, off_diagonal_weight=0.0051, epsilon=1e-5, axis_nam
       At least float32: a scalar whose mean over the axis is the loss of the global batch.
 
     Raises:
-      ValueError: on wrong shapes, or a global batch of one row.
+      ValueError: on wrong shapes, weights or epsilon, or a global batch of one row.
 
     Example:
       >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # C is the identity
@@ -39,6 +39,7 @@ def barlow_twins(z_a, z_b, *, off_diagonal_weight=0.0051, epsilon=1e-5, axis_nam
     Zbontar et al. 2021, "Barlow Twins", eqs. 1 and 2, arXiv 2103.03230; facebookresearch/barlowtwins at 8e8d284,
     main.py.
     """
+    arguments.not_negative("off_diagonal_weight", off_diagonal_weight, "the paper takes 0.0051")
     terms = barlow_twins_terms(z_a, z_b, epsilon=epsilon, axis_name=axis_name)
     return terms["on_diagonal"] + off_diagonal_weight * terms["off_diagonal"]
 
@@ -64,13 +65,16 @@ def barlow_twins_terms(z_a, z_b, *, epsilon=1e-5, axis_name=None) -> dict:
 
     Zbontar et al. 2021, "Barlow Twins", eqs. 1 and 2, arXiv 2103.03230.
     """
-    centred, squares, size = _centred(z_a, z_b, axis_name)
+    arguments.scalar("epsilon", epsilon, "1e-5 is usual")
+    _, centred, squares, size = _centred(z_a, z_b, axis_name)
     z_a, z_b = jnp.split(centred * lax.rsqrt(squares / size + epsilon)[None], 2, axis=1)
     diagonal = psum(jnp.sum(z_a * z_b, axis=0), axis_name)
-    return {
+    terms = {
         "on_diagonal": jnp.sum(jnp.square(1 - diagonal / size)),
         "off_diagonal": _off_diagonal(z_a, z_b, diagonal, axis_name) / size**2,
     }
+    # A variance that overflows would count as a dimension that is correlated with none.
+    return {name: embeddings.nan_unless_finite(term, squares) for name, term in terms.items()}
 
 
 def vicreg(
@@ -100,7 +104,7 @@ def vicreg(
       At least float32: a scalar whose mean over the axis is the loss of the global batch.
 
     Raises:
-      ValueError: on wrong shapes, or a global batch of one row.
+      ValueError: on wrong shapes, weights or epsilon, or a global batch of one row.
 
     Example:
       >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # dimensions vary, and not together
@@ -110,8 +114,10 @@ def vicreg(
     Bardes, Ponce and LeCun 2022, "VICReg", eqs. 1 to 6, arXiv 2105.04906; facebookresearch/vicreg at 4e12602,
     main_vicreg.py.
     """
-    terms = vicreg_terms(z_a, z_b, epsilon=epsilon, axis_name=axis_name)
     weights = {"invariance": invariance_weight, "variance": variance_weight, "covariance": covariance_weight}
+    for name, weight in weights.items():
+        arguments.not_negative(f"{name}_weight", weight, "the paper's are 25, 25 and 1")
+    terms = vicreg_terms(z_a, z_b, epsilon=epsilon, axis_name=axis_name)
     return sum(weight * terms[name] for name, weight in weights.items())
 
 
@@ -136,7 +142,8 @@ def vicreg_terms(z_a, z_b, *, epsilon=1e-4, axis_name=None) -> dict:
 
     Bardes, Ponce and LeCun 2022, "VICReg", eqs. 1 to 6, arXiv 2105.04906.
     """
-    centred, squares, size = _centred(z_a, z_b, axis_name)
+    arguments.scalar("epsilon", epsilon, "1e-4 is usual")
+    (z_a, z_b), centred, squares, size = _centred(z_a, z_b, axis_name)
     views = zip(jnp.split(centred, 2, axis=1), jnp.split(squares, 2), strict=True)
     off_diagonal = sum(_off_diagonal(z, z, diagonal, axis_name) for z, diagonal in views)
     return {
@@ -147,15 +154,15 @@ def vicreg_terms(z_a, z_b, *, epsilon=1e-4, axis_name=None) -> dict:
 
 
 def _centred(z_a, z_b, axis_name):
-    """Both views side by side, `[b, 2D]`, less their global means; sums of their squares, `[2D]`; the global batch."""
-    embeddings.check_pair(z_a, z_b, ("z_a", "z_b"))
+    """Both views; side by side, `[b, 2D]`, less their global means; sums of their squares, `[2D]`; the global batch."""
+    z_a, z_b = arguments.arrays(arguments.ROWS, z_a=(z_a, "b D"), z_b=(z_b, "b D"))
     size = len(z_a) * axis_size(axis_name)
     if size < 2:
         raise ValueError("The global batch is 1 row, which has no variance: pass at least 2 rows.")
     z = jnp.concatenate([embeddings.widen(z_a), embeddings.widen(z_b)], axis=1)
     # In two passes: the mean may be much larger than the deviation from it.
     z = z - (psum(jnp.sum(z, axis=0), axis_name) / size)[None]
-    return z, psum(jnp.sum(z * z, axis=0), axis_name), size
+    return (z_a, z_b), z, psum(jnp.sum(z * z, axis=0), axis_name), size
 
 
 def _off_diagonal(x, y, diagonal, axis_name):

@@ -8,7 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax.collectives import axis_size
-from ssl_jax.losses.embeddings import widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import nan_unless_finite, widen
+
+SCORES = "broadcast them to one shape, one value a score"
 
 
 def negative_sampling(positive, negative, *, weights, negative_weights, axis_name=None):
@@ -34,8 +37,12 @@ def negative_sampling(positive, negative, *, weights, negative_weights, axis_nam
 
     Reference: Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, eq. 4.
     """
-    _check(positive, weights, "positive", "weights")
-    _check(negative, negative_weights, "negative", "negative_weights")
+    weights = arguments.weights("weights", weights)
+    negative_weights = arguments.weights("negative_weights", negative_weights)
+    positive, weights = arguments.arrays(SCORES, positive=(positive, "..."), weights=(weights, "..."))
+    negative, negative_weights = arguments.arrays(
+        SCORES, negative=(negative, "..."), negative_weights=(negative_weights, "...")
+    )
     return _sum(-widen(positive), weights, axis_name) + _sum(widen(negative), negative_weights, axis_name)
 
 
@@ -61,20 +68,14 @@ def hierarchical_softmax(scores, codes, *, weights, axis_name=None):
 
     Reference: Mikolov et al. 2013, https://arxiv.org/abs/1310.4546, eq. 3.
     """
-    _check(scores, codes, "scores", "codes")
-    _check(scores, weights, "scores", "weights")
+    weights = arguments.weights("weights", weights)
+    scores, codes, weights = arguments.arrays(
+        SCORES, scores=(scores, "..."), codes=(codes, "..."), weights=(weights, "...")
+    )
     scores = widen(scores)
     return _sum(jnp.where(codes == 1, scores, -scores), weights, axis_name)
 
 
 def _sum(scores, weights, axis_name):
-    weights = jax.lax.stop_gradient(jnp.asarray(weights)).astype(scores.dtype)
-    return axis_size(axis_name) * jnp.sum(weights * jax.nn.softplus(scores))
-
-
-def _check(scores, other, name, other_name):
-    if jnp.shape(scores) != jnp.shape(other):
-        raise ValueError(
-            f"{name} has shape {jnp.shape(scores)} and {other_name} has shape {jnp.shape(other)}, but there must be "
-            f"one value a score: broadcast {other_name} to the shape of {name}."
-        )
+    weights = jax.lax.stop_gradient(weights).astype(scores.dtype)
+    return axis_size(axis_name) * jnp.sum(weights * nan_unless_finite(jax.nn.softplus(scores), scores))

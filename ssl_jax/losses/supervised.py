@@ -5,11 +5,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ssl_jax.losses import embeddings
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import nan_unless_finite
 from ssl_jax.losses.tiled import ring
 from ssl_jax.losses.tiled.log_sums import add_tile, cond_static, empty_sums, log, merge, one_exponential, softmax_terms
 from ssl_jax.losses.tiled.logits import Request, contract, counts_twice, pull_back, scaled_products, sweep_range
-from ssl_jax.losses.tiled.pairs import examples, in_one_dtype, operand, request_for, with_scale
+from ssl_jax.losses.tiled.pairs import directions, examples, operand, request_for, with_scale
 
 
 def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weights=None, reduction="mean"):
@@ -35,7 +36,7 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
       values are not multiplied by the weights of their own examples.
 
     Raises:
-      ValueError: on wrong shapes or labels, a temperature that is not positive, a wrong block size or reduction.
+      ValueError: on wrong shapes or labels, a temperature that is not positive, wrong weights, block size or reduction.
 
     Example:
       >>> z = jnp.eye(2)[jnp.array([0, 0, 1, 1])]  # one partner at cosine 1, two orthogonal negatives: log(1 + 2 / e)
@@ -45,27 +46,23 @@ def sup_con(z, labels, *, temperature=0.1, axis_name=None, block_size=None, weig
     Khosla et al. 2020, "Supervised Contrastive Learning", eq. 2, arXiv 2004.11362. The official code multiplies by
     temperature / 0.07.
     """
-    embeddings.check_rows(z, "z")
-    embeddings.check_positive("temperature", temperature, "the paper takes 0.1")
-    embeddings.check_block_size(block_size)
-    embeddings.check_mean(len(z), weights, reduction)
-    if jnp.shape(labels) != (len(z),) or not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
-        raise ValueError(
-            f"labels is {jnp.result_type(labels)} {jnp.shape(labels)}, but {len(z)} rows need integers ({len(z)},): "
-            "pass the class of each row."
-        )
+    (z,), weights = arguments.contrastive({"z": z}, block_size, weights, reduction, axis_name)
+    arguments.scalar("temperature", temperature, "the paper takes 0.1")
+    labels = arguments.integers("labels", labels)
+    arguments.arrays("pass the class of each row", z=(z, "b D"), labels=(labels, "b"))
     batch = ring.cut(len(z), axis_name, block_size)._replace(gathered=False)
-    z, labels = *in_one_dtype(z), jnp.asarray(labels)
+    (z,) = directions(z)
     labels = batch.split(labels.astype(jnp.promote_types(labels.dtype, jnp.int32)), fill=-1)
     columns = operand(batch, [z], weights, labels=labels)
     rows = with_scale(columns, batch.spread(1 / temperature))
     request = request_for(batch, 1 / temperature, symmetric=True)
     negatives, positives, gaps = _class_sums(request, rows, columns, examples(batch), 1 / temperature)
-    found = positives > -jnp.inf
+    found = positives != -jnp.inf
     positives = jnp.where(found, positives, 0)
     # log(1 + negatives / positives), exact where next to nothing is left to the negatives, and what the positives'
     # log-sum exceeds the mean positive by.
     losses = jnp.where(found, jax.nn.softplus(negatives - positives) + gaps, 0)
+    losses = nan_unless_finite(losses, batch.split(z))
     return batch.mean(losses, weights, reduction)
 
 

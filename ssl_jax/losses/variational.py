@@ -4,7 +4,8 @@ import math
 
 import jax.numpy as jnp
 
-from ssl_jax.losses.embeddings import check_mean, check_pair, mean, widen
+from ssl_jax.losses import arguments
+from ssl_jax.losses.embeddings import mean, widen
 
 
 def gaussian_kl(mu, log_variance, *, weights=None, axis_name=None, reduction="mean"):
@@ -28,8 +29,10 @@ def gaussian_kl(mu, log_variance, *, weights=None, axis_name=None, reduction="me
 
     Source: Kingma and Welling, https://arxiv.org/abs/1312.6114, appendix B.
     """
-    check_pair(mu, log_variance, ("mu", "log_variance"))
-    check_mean(len(mu), weights, reduction)
+    mu, log_variance = arguments.arrays(
+        "pass one mean and one log-variance a dimension", mu=(mu, "b D"), log_variance=(log_variance, "b D")
+    )
+    weights = arguments.reduced(len(mu), weights, reduction, axis_name)
     mu, log_variance = widen(mu), widen(log_variance)
     losses = jnp.sum(jnp.square(mu) + jnp.exp(log_variance) - 1 - log_variance, axis=-1) / 2
     return mean(losses, weights, reduction, axis_name)
@@ -57,14 +60,15 @@ def gaussian_nll(prediction, target, log_scale, *, weights=None, axis_name=None,
     Source: Kingma and Welling, https://arxiv.org/abs/1312.6114, appendix C.2; deviations that are the same for all
     images as in Rybkin et al., https://arxiv.org/abs/2006.13202.
     """
-    shape, of_scale = jnp.shape(prediction), jnp.shape(log_scale)
-    if len(shape) < 2 or jnp.shape(target) != shape or of_scale not in [shape[i:] for i in range(1, len(shape))]:
-        raise ValueError(
-            f"prediction has shape {shape}, target {jnp.shape(target)} and log_scale {of_scale}, but they must be "
-            "[b, ..., C], [b, ..., C] and [C] or [..., C]: give one scale a channel, or one a value."
-        )
-    check_mean(len(prediction), weights, reduction)
-    log_scale = widen(jnp.asarray(log_scale)).reshape((1,) * (len(shape) - len(of_scale)) + of_scale)
+    prediction, log_scale = arguments.real("prediction", prediction), arguments.real("log_scale", log_scale)
+    axes = ["b", *(f"n{i}" for i in range(2, prediction.ndim)), "C"]
+    of_scale = " ".join(axes[-max(1, min(log_scale.ndim, len(axes) - 1)) :])
+    prediction, target, log_scale = arguments.arrays(
+        "give one scale a channel, or one a value", prediction=(prediction, " ".join(axes)),
+        target=(target, " ".join(axes)), log_scale=(log_scale, of_scale),
+    )  # fmt: skip
+    weights = arguments.reduced(len(prediction), weights, reduction, axis_name)
+    log_scale = widen(log_scale).reshape((1,) * (prediction.ndim - log_scale.ndim) + log_scale.shape)
     errors = (widen(target) - widen(prediction)) * jnp.exp(-log_scale)
     losses = jnp.square(errors) / 2 + log_scale + math.log(2 * math.pi) / 2
     return mean(losses.reshape(len(losses), -1).sum(axis=1), weights, reduction, axis_name)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ssl_jax.collectives import pmean
+from ssl_jax.losses import arguments
 from ssl_jax.losses.embeddings import widen
 
 TILE = 2**24  # logits at a time, 64 MiB in float32
@@ -30,7 +31,7 @@ def vocabulary_cross_entropy(hidden, table, bias, targets, weights, *, axis_name
       the largest logit is the target's.
 
     Raises:
-      ValueError: shapes that do not belong together.
+      ValueError: shapes that do not belong together, targets that are no integers, wrong weights or tile.
 
     >>> h, table = jnp.ones((3, 2)), jnp.zeros((4, 2))
     >>> loss, right = vocabulary_cross_entropy(h, table, jnp.zeros(4), jnp.array([0, 1, 2]), jnp.ones(3))
@@ -40,12 +41,14 @@ def vocabulary_cross_entropy(hidden, table, bias, targets, weights, *, axis_name
     Source: Devlin et al., https://arxiv.org/abs/1810.04805, appendix A.1; the normaliser is the global one, where the
     official code divides by that of each device.
     """
-    (n, d), v = jnp.shape(hidden), len(table)
-    if jnp.shape(table) != (v, d) or jnp.shape(bias) != (v,) or jnp.shape(targets) != (n,) != jnp.shape(weights):
-        raise ValueError(
-            f"hidden has shape {jnp.shape(hidden)}, table {jnp.shape(table)}, bias {jnp.shape(bias)}, targets "
-            f"{jnp.shape(targets)} and weights {jnp.shape(weights)}, but they must be [n, D], [V, D], [V], [n], [n]."
-        )
+    targets = arguments.integers("targets", targets)
+    hidden, table, bias, weights, _ = arguments.arrays(
+        "pass one target and one weight a place", hidden=(hidden, "n D"), table=(table, "V D"), bias=(bias, "V"),
+        weights=(arguments.weights("weights", weights), "n"), targets=(targets, "n"),
+    )  # fmt: skip
+    if tile is not None:
+        arguments.whole("tile", tile)
+    n, v = len(hidden), len(table)
     tile = min(tile or max(1, TILE // v), n)
     missing = -n % tile
 

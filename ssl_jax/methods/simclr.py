@@ -16,7 +16,11 @@ from ssl_jax.models.norm import contiguous_groups
 
 
 def build(config) -> Method:
-    """SimCLR from `config.model`, `config.augment` and `config.method` (`temperature`, `loss_scale`, `block_size`)."""
+    """SimCLR from `config.model`, `config.augment` and `config.method` (`temperature`, `loss_scale`, `block_size`).
+
+    `config.method.separate_views`, where a recipe has it: each view passes the networks in a batch of its own, as in
+    most code for PyTorch; left out, both in one, as in the official code. Batch statistics are all that differs.
+    """
     make = networks.make_networks(config, "projector")
     temperature, loss_scale = config.method.temperature, config.method.loss_scale
     block_size, norm_groups = config.method.block_size, networks.norm_groups(config)
@@ -37,6 +41,9 @@ def build(config) -> Method:
         z_a, z_b = jnp.split(out["projector"], 2)
         outputs = {"z_a": z_a, "z_b": z_b, "features": jnp.split(out["encoder"], 2)[0]}
         return outputs, {**state, "batch_stats": stats}
+
+    if config.method.get("separate_views", False):
+        init, embed = networks.siamese(make)
 
     def objective(params, outputs, state, progress, axis_name):
         z_a, z_b = outputs["z_a"], outputs["z_b"]

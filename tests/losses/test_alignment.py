@@ -151,7 +151,7 @@ def test_half_precision_is_widened(name):
 @pytest.mark.parametrize(
     ("shapes", "options", "message"),
     [
-        (((4, 3), (4, 2)), {}, r"prediction has shape \(4, 3\) and target has shape \(4, 2\), but both must"),
+        (((4, 3), (4, 2)), {}, r"prediction has shape \(4, 3\) and target has shape \(4, 2\), but must be"),
         (((4,), (4,)), {}, r"prediction has shape \(4,\)"),
         (((4, 3), (4, 3)), {"weights": jnp.ones(3)}, r"weights has shape \(3,\), but 4 examples need \(4,\)"),
         (((4, 3), (4, 3)), {"reduction": "sum"}, "reduction is 'sum', but must be"),

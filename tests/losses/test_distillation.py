@@ -156,8 +156,8 @@ def test_no_pair_of_crops_is_held_in_memory():
     ("student", "teacher", "centre", "options", "message"),
     [
         ((4, 3), (2, 3), (3,), {}, r"student_logits has shape \(4, 3\).* \[V, b, K\], \[G, b, K\] and \[K\]"),
-        ((4, 3, 5), (2, 2, 5), (5,), {}, r"teacher_logits \(2, 2, 5\)"),
-        ((4, 3, 5), (2, 3, 5), (1, 5), {}, r"centre \(1, 5\)"),
+        ((4, 3, 5), (2, 2, 5), (5,), {}, r"teacher_logits has shape \(2, 2, 5\)"),
+        ((4, 3, 5), (2, 3, 5), (1, 5), {}, r"centre has shape \(1, 5\)"),
         ((1, 3, 5), (1, 3, 5), (5,), {}, "1 crops of the student and 1 of the teacher were given"),
         ((2, 3, 5), (3, 3, 5), (5,), {}, "2 crops of the student and 3 of the teacher"),
         ((4, 3, 5), (2, 3, 5), (5,), {"teacher_temperature": 0.0}, "teacher_temperature is 0.0, but must be positive"),

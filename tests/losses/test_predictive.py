@@ -130,7 +130,7 @@ def test_devices_change_nothing(options, frames, x64):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"negatives": "all"}, "negatives is 'all'; expected one of both, sequence, batch"),
+        ({"negatives": "all"}, "negatives is 'all', but must be 'both', 'sequence' or 'batch': pass"),
         ({"group_size": 3}, "group_size is 3 and a device has 4 sequences"),
     ],
 )

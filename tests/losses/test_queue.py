@@ -24,6 +24,6 @@ def test_tiles_bound_the_memory_of_a_queue():
 
 
 def test_a_queue_of_another_width_gets_one_sentence():
-    message = r"queue has shape \(7, 5\) and query has shape \(4, 3\), but queue must be \[K, D\] with K > 0"
+    message = r"query has shape \(4, 3\) and queue has shape \(7, 5\), but must be \[b, D\] and \[K, D\]"
     with pytest.raises(ValueError, match=message):
         against_queue(jnp.ones((4, 3)), jnp.ones((4, 3)))

@@ -55,7 +55,7 @@ def test_wrong_arguments_get_one_sentence():
     x = jnp.zeros((2, 3, 4))
     with pytest.raises(ValueError, match="cut both images into the same patches"):
         losses.masked_reconstruction(x, x[:, :2], jnp.ones((2, 3), bool))
-    with pytest.raises(ValueError, match="one of squared, absolute"):
+    with pytest.raises(ValueError, match="error is 'huber', but must be 'squared' or 'absolute'"):
         losses.masked_reconstruction(x, x, jnp.ones((2, 3), bool), error="huber")
 
 

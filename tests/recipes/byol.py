@@ -57,6 +57,7 @@ LIGHTLY = {
     "optim.momentum": 0.9, "optim.weight_decay": 5e-4, "optim.warmup_epochs": 0, "optim.schedule": "cosine_epoch",
     "optim.groups": {"vectors": {}}, "learning_rate": 0.06 * 512 / 128, "augment.method": "bilinear",
     "augment.mean": (0.485, 0.456, 0.406), "augment.std": (0.229, 0.224, 0.225),
+    "model.init": "torch_default",  # lightly/models/resnet.py initialises nothing
 }  # fmt: skip
 
 RECIPES = {

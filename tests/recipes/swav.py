@@ -43,15 +43,17 @@ WIDEST = WIDE | {
     "train.batch_size": 40 * 64,
 }  # fmt: skip
 # lightly-ai/lightly at e8d317f, cifar10_benchmark.py: SwaVProjectionHead(512, 512, 128), SwaVPrototypes(128, 512),
-# SwaVLoss() (temperature 0.1, epsilon 0.05, 3 iterations), SwaVCollateFunction(crop_sizes=[32], crop_counts=[2],
-# crop_min_scales=[0.14], gaussian_blur=0), Adam(lr=1e-3 * 512 / 128, weight_decay=1e-6), cosine stepped per epoch.
+# SwaVLoss() (temperature 0.1, epsilon 0.05, 3 iterations), SwaVTransform(crop_sizes=[32], crop_counts=[2],
+# crop_min_scales=[0.14], cj_strength=0.5, gaussian_blur=0), Adam(lr=1e-3 * 512 / 128, weight_decay=1e-6), cosine
+# stepped per epoch.
 LIGHTLY = {
     "method.temperature": 0.1, "method.epsilon": 0.05, "method.iterations": 3, "method.prototypes": 512,
     "method.queue_size": 0, "model.depth": 18, "model.width": 1, "model.stem": "cifar", "model.norm_groups": 1,
     "model.projector.hidden_dims": (512,), "model.projector.output_dim": 128, "model.projector.norm": "hidden",
     "model.projector.hidden_bias": False, "augment.size": 32, "augment.crop_scale": (0.14, 1),
-    "augment.jitter": (0.8, 0.8, 0.8, 0.2), "augment.jitter_strength": 1, "augment.jitter_probability": 0.8,
+    "augment.jitter": (0.8, 0.8, 0.8, 0.2), "augment.jitter_strength": 0.5, "augment.jitter_probability": 0.8,
     "augment.greyscale_probability": 0.2, "augment.blur_probability": 0, "augment.local.count": 0,
+    "model.init": "torch_default",  # models/resnet.py initialises nothing
     "augment.mean": (0.485, 0.456, 0.406), "augment.std": (0.229, 0.224, 0.225), "train.batch_size": 512,
     "train.epochs": 200, "optim.name": "adam", "optim.weight_decay": 1e-6, "optim.schedule": "cosine_epoch",
     "optim.warmup_epochs": 0, "optim.groups": {"vectors": {}, "prototypes": {"frozen_steps": 0}},

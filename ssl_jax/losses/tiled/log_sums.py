@@ -137,8 +137,8 @@ def merge(a, b):
 
 
 def log(sums):
-    """The logarithm of sums, -inf of empty ones."""
-    return jnp.where(sums[1] > 0, sums[0] + jnp.log(sums[1]), -jnp.inf)
+    """The logarithm of sums, -inf of empty ones, nan of those with a number that is not finite."""
+    return jnp.where(sums[1] == 0, -jnp.inf, sums[0] + jnp.log(sums[1]))
 
 
 def softmax_terms(one: bool, logits, of_operand, axis: int):

@@ -8,12 +8,12 @@ import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
-from ssl_jax.losses.embeddings import normalise, widen
+from ssl_jax.losses.embeddings import of_unit_length, widen, within_range
 from ssl_jax.losses.tiled.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
 from ssl_jax.losses.tiled.logits import Operand, Request
 from ssl_jax.losses.tiled.ring import Tiles
 
-SMALLEST = 1e-12  # of a squared length, as in `normalise`
+SMALLEST = 1e-12  # of a squared length, as in `of_unit_length`
 
 
 def inverse_length(z):
@@ -23,14 +23,16 @@ def inverse_length(z):
 
 
 def in_one_dtype(*embeddings):
-    """All in the dtype in which they are multiplied: that of the widest, but float32 in place of float16.
-
-    Gradients of a large batch vanish in float16; products of bfloat16 are fast, and lose nothing but digits.
-    """
+    """All in the dtype in which they are multiplied: that of the widest. Bfloat16 is fast, and loses digits alone."""
     dtype = jnp.result_type(*embeddings)
     if dtype != jnp.bfloat16:
         dtype = jnp.promote_types(dtype, jnp.float32)
     return [jnp.asarray(z, dtype) for z in embeddings]
+
+
+def directions(*embeddings):
+    """`in_one_dtype` of rows that count by their direction alone."""
+    return [within_range(z) for z in in_one_dtype(*embeddings)]
 
 
 def examples(batch: Tiles):
@@ -106,7 +108,8 @@ def cosines(x, y):
     """
     # The squared lengths after normalisation; less than 1 for rows of hardly any length.
     lengths = [jnp.minimum(jnp.sum(jnp.square(widen(z)), axis=-1) / SMALLEST, 1) for z in (x, y)]
-    return (lengths[0] + lengths[1] - jnp.sum(jnp.square(normalise(x) - normalise(y)), axis=-1)) / 2
+    difference = of_unit_length(widen(x)) - of_unit_length(widen(y))
+    return (lengths[0] + lengths[1] - jnp.sum(jnp.square(difference), axis=-1)) / 2
 
 
 def _cosines_forward(x, y):
