@@ -28,6 +28,7 @@ def imagenet() -> ConfigDict:
     config.augment = defaults.views("mae", crop_scale=(0.67, 1.0), method="bilinear")
     config.compute_dtype = "bfloat16"
     config.train.update(batch_size=2048, epochs=800)
+    config.eval.finetune.update(defaults.finetuning("simmim_base"))
     config.optim = defaults.optim(
         "adamw", 5e-5, scaling="linear", weight_decay=0.05, warmup_epochs=10.0, start_learning_rate=2e-6,
         schedule="step", boundaries=(700.0,), decay_factor=0.1, clip_norm=5.0,
@@ -41,6 +42,7 @@ def cifar10_cpu() -> ConfigDict:
     config = imagenet()
     config.model.update(size="micro", patch_size=4, pool="mean", positions="sincos_mae", init="mae", drop_path=0.0)
     config.method.mask_patch_size = 8
+    config.eval.finetune.update(defaults.finetuning("small"))
     defaults.on_cifar10(config)
     defaults.on_two_cores(config, epochs=6, batch_size=128)
     config.augment.update(size=32, crop=False, pad=4)

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from absl import flags
 
-from ssl_jax import methods
+from ssl_jax import methods, tuning
 from ssl_jax.data import pipeline, sources
-from ssl_jax.encoder import KEPT, Encoder, load_encoder
+from ssl_jax.encoder import KEPT, Encoder, load_encoder, with_pool
 from ssl_jax.evaluation import features, held_out, inputs, protocols, towers
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
@@ -58,11 +58,11 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
-def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer, files: dict):
+def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer, files: dict, settings: dict):
     """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
 
     `splits`: the sources of the training and the test split; `layer`: its name or None; `files`: as in
-    `protocols.Context`.
+    `protocols.Context`; `settings`: `config.eval.finetune`.
     """
     known = facts.read(directory)
     method = methods.build(config, known)
@@ -117,8 +117,9 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     has |= {name for name, path in files.items() if path}
     return protocols.Context(
         has=frozenset(has), features=found, held_out=measure, words=words if method.words else None, files=files,
+        finetune=functools.partial(tuning.task, config, known, encoders, train, test, settings, watch, layer),
         towers=two_towers, test=test, num_classes=train.num_classes, input_title=title,
-        split=config.eval.test_split, layer=layer,
+        split=config.eval.test_split, layer=layer or (f"pool {config.eval.pool}" if config.eval.pool else None),
         classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
         seed=config.seed,
     )  # fmt: skip
@@ -126,27 +127,31 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
 
 def evaluate(
     directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest",
-    watch: Callable = iter, files: dict | None = None,
+    watch: Callable = iter, files: dict | None = None, pool: str = "", finetune: str = "",
 ) -> list[dict]:  # fmt: skip
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
 
     Protocols whose needs the data does not meet are left out, with a line that says so. All processes of a run encode;
     process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded. `files`:
-    questions about words, by the names of `protocols.FILES`, in place of those of the config.
+    questions about words, by the names of `protocols.FILES`, in place of those of the config; `pool`: "mean" or "class"
+    in place of `config.eval.pool`; `finetune`: values in place of those of `config.eval.finetune`, as in "epochs=5".
     """
-    names, config = protocols.check(names), workdir.read_config(directory)
+    names, config = protocols.check(names), workdir.read_config(directory).unlock()
+    config.eval.pool = pool or config.eval.pool
+    config.eval.finetune = tuning.parse(finetune, config.eval.finetune.to_dict())
+    config = with_pool(config.lock(), config.eval.pool)
     spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
     loaded = [sources.load(config.data, split, spec=spec) for split in splits]
-    encoder = load_encoder(directory, layer, checkpoint)
+    encoder = load_encoder(directory, layer, checkpoint, config.eval.pool)
     files = {name: (files or {}).get(name) or config.eval[name] for name in protocols.FILES}
-    context = context_of(directory, config, encoder, loaded, watch, layer, files)
+    context = context_of(directory, config, encoder, loaded, watch, layer, files, config.eval.finetune.to_dict())
     names = protocols.possible(names, context.has)
     of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
     names = tuple(name for name in names if name not in of_texts)
     rows = protocols.evaluate(context, of_texts)  # all processes encode together, here and in the next lines
     needs = [protocols.load(name).NEEDS for name in names]
-    if any(need - protocols.WORDS for need in needs):
+    if any(need - protocols.WORDS for name, need in zip(names, needs, strict=True) if name != "finetune"):
         context.features()
     if any("words" in need for need in needs):
         context.words("random")
@@ -178,7 +183,10 @@ def probe(directory, protocols: tuple = ("knn", "linear", "few_label"), data: st
 def main() -> int:
     names = [name for name in FLAGS.protocols.split(",") if name]
     files = {name: FLAGS[name].value for name in protocols.FILES}
-    evaluate(Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    evaluate(
+        Path(FLAGS.workdir).expanduser(), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files,
+        pool=FLAGS.pool, finetune=FLAGS.finetune,
+    )  # fmt: skip
     return 0
 
 
@@ -188,6 +196,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("data", None, "Labelled data to evaluate on; the run's own if left out.")
     flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
     flags.DEFINE_string("checkpoint", "latest", "latest, best (where config.train.keep_best), or a step.")
+    flags.DEFINE_string("pool", "", "Pooling of tokens, mean or class; the run's config.eval.pool if left out.")
+    flags.DEFINE_string("finetune", "", "Settings in place of config.eval.finetune, such as epochs=5,mixup=0.8.")
     flags.DEFINE_string("analogies", None, "Questions for the protocol analogy; the run's own if left out.")
     flags.DEFINE_string("similarities", None, "Pairs for the protocol similarity; the run's own if left out.")
     command_line.run(main)

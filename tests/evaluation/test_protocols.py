@@ -75,7 +75,7 @@ def test_table():
 def test_unknown_protocol_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'few_label'"):
         protocols.check(("knn", "few_labels"))
-    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, knn, linear, "):
+    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, finetune, knn, "):
         protocols.evaluate(protocols.Context(split="test"), ("xyz",))
     assert protocols.check(["knn"]) == ("knn",)
 

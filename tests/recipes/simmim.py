@@ -15,6 +15,12 @@ RECIPES = {
         "optim.weight_decay": 0.05, "optim.warmup_epochs": 10, "optim.start_learning_rate": 5e-7 * 4,
         "optim.schedule": "step", "optim.boundaries": (700,), "optim.decay_factor": 0.1, "optim.clip_norm": 5.0,
         "learning_rate": 4e-4, "optim.groups": {"vectors": {"weight_decay": 0.0}},
+        # simmim_finetune__vit_base__img224__800ep.yaml and config.py; rates of batch 2048: 5e-3, at last 1e-6
+        "eval.finetune": {
+            "epochs": 100, "batch_size": 2048, "learning_rate": 5e-3 * 256 / 2048, "warmup_epochs": 20,
+            "end_learning_rate": 2.5e-7 * 4, "weight_decay": 0.05, "layer_decay": 0.65, "drop_path": 0.1,
+            "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1, "pool": "mean",
+        },
     }
 }  # fmt: skip
 PUBLISHED = {"imagenet_vitb": "83.8 (fine-tuned)"}

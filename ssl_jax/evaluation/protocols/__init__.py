@@ -18,7 +18,7 @@ KINDS = {
     "random": "random encoder",
     "encoder": "trained encoder",
 }
-PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker")  # the columns of the table
+PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker", "finetune")  # columns of the table
 FILES = ("analogies", "similarities")  # of questions about words: keys of `config.eval`
 WORDS = {"words", *FILES}  # what protocols of words need, and no features
 NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
@@ -37,6 +37,7 @@ class Context:
       words: kind -> (words, vectors float32 `[V, D]`), for methods that have a vocabulary.
       files: name of `FILES` -> path, "" for none.
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
+      finetune: `() -> finetune.Task`, the networks themselves and their data.
       test: the test split.
       classes, prompts: names of the labels, and texts with {} in place of a name.
       num_classes: the number of labels, None without.
@@ -52,6 +53,7 @@ class Context:
     words: Callable | None = None
     files: dict = dataclasses.field(default_factory=dict)
     towers: Callable[[], dict] = dict
+    finetune: Callable | None = None
     test: Any = None
     classes: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
