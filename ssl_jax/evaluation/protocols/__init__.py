@@ -18,7 +18,9 @@ KINDS = {
     "random": "random encoder",
     "encoder": "trained encoder",
 }
-PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker", "finetune")  # columns of the table
+PROBES = (  # the columns of the table
+    "knn", "linear", "linear_paper", "linear_norm", "mlp", "few_label", "speaker", "unseen_speaker", "finetune",
+)  # fmt: skip
 FILES = ("analogies", "similarities")  # of questions about words: keys of `config.eval`
 WORDS = {"words", *FILES}  # what protocols of words need, and no features
 NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
