@@ -11,25 +11,25 @@ from jax.sharding import PartitionSpec as P
 
 from ssl_jax import methods
 from ssl_jax.data import pipeline
-from ssl_jax.defaults.check import FINETUNE
+from ssl_jax.defaults.check import EVAL, FINETUNE
 from ssl_jax.encoder import features_of, with_pool
 from ssl_jax.evaluation import finetune
 
 
 def task(
-    config, known: dict, encoders: Callable, train, test, settings: dict, watch: Callable, layer: str | None = None
+    config, known: dict, encoders: Callable, train, test, watch: Callable, layer: str | None = None
 ) -> finetune.Task:
     """The `finetune.Task` of a run.
 
     Args:
-      config: of the run; its encoder drops paths at the rate `settings["drop_path"]`, where it can.
+      config: of the run; its encoder drops paths at the rate `config.eval.finetune.drop_path`, where it can.
       known: the facts of the method.
       encoders: `() -> {kind: Encoder}`.
       train, test: sources as `encode` reads them.
-      settings: `config.eval.finetune`.
       watch: wraps the batches of the test split.
       layer: which the classifier stands on; None for the encoder's output.
     """
+    settings = config.eval.finetune.to_dict()
     tuned = ml_collections.ConfigDict(with_pool(config, settings["pool"])).unlock()
     if "drop_path" in tuned.model:
         tuned.model.drop_path = settings["drop_path"]
@@ -47,6 +47,35 @@ def task(
         test=lambda size: watch(pipeline.sequential(test, size)),
         place=place, examples=len(train), num_classes=train.num_classes, settings=settings,
     )  # fmt: skip
+
+
+def pooled_by(method: methods.Method, layer: str, pool: Callable, where) -> Callable:
+    """`(params, state, inputs) -> pool(maps of an inner layer)`, jitted; `where`: the devices, a `Parallel`."""
+    return jax.jit(
+        lambda params, state, inputs: pool(method.encode(params, state, inputs, layer=layer)),
+        out_shardings=where.replicated,
+    )
+
+
+def changed(config, changes: dict):
+    """The config of a run with values in place of those of `config.eval`, and with the pooling of tokens it then names.
+
+    `changes`: key -> value; None is no change; that of "finetune" is a text, see `parse`.
+
+    Raises:
+      ValueError: a value that a key may not have.
+    """
+    new = ml_collections.ConfigDict(config).unlock()
+    for name, value in changes.items():
+        if value is None:
+            continue
+        if name == "finetune":
+            new.eval.finetune = parse(value, new.eval.finetune.to_dict())
+        elif not EVAL[name].allows(value):
+            raise ValueError(f"--{name} is {value!r}; expected {EVAL[name].says}")
+        else:
+            new.eval[name] = value
+    return with_pool(new.lock(), new.eval.pool)
 
 
 def parse(text: str, settings: dict) -> dict:

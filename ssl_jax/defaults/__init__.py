@@ -82,6 +82,9 @@ def experiment(method: str, **options) -> ConfigDict:
     config.eval.classes = ()  # names of the labels, for `zero_shot`; (): those that the data know
     config.eval.prompts = ("a photo of a {}.",)  # for `zero_shot`: the mean of these, with a name in place of {}
     config.eval.pool = ""  # "mean" or "class" in place of the encoder's own pooling of tokens, which "" keeps
+    config.eval.layers = ()  # for `layers`: inner layers, such as "conv_3"; (): all that the encoder names
+    config.eval.labels_per_class = 10  # for `few_label`
+    config.eval.unlabelled = 255  # for `segmentation`: the value of pixels of a mask that do not count
     config.eval.finetune = ConfigDict(FINETUNE)
     return config.lock()
 
@@ -237,7 +240,7 @@ def is_default(name: str, value) -> bool:
     elif section == "augment":
         held = VIEW
     elif section in ("data", "train", "optim", "parallel", "eval"):
-        held = experiment("")[section]
+        held = experiment("")[section].to_dict()
         if key.startswith("finetune."):
             key, held = key.removeprefix("finetune."), FINETUNE
     elif section == "model":

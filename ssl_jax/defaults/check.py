@@ -52,6 +52,7 @@ EVAL = {
     "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
     "analogies": TEXT, "similarities": TEXT,
     "classes": several(NAME), "prompts": several(NAME, at_least=1), "pool": one_of("", "mean", "class"),
+    "layers": several(NAME), "labels_per_class": whole(1), "unlabelled": whole(0, 255),
 }  # fmt: skip
 FINETUNE = {
     "epochs": POSITIVE, "batch_size": whole(1), "learning_rate": NOT_NEGATIVE, "warmup_epochs": NOT_NEGATIVE,

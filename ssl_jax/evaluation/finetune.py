@@ -15,6 +15,7 @@ from ssl_jax.evaluation import mixing
 
 INPUTS = {"patch_projection", "token_embedding", "segment_embedding", "mask_token", "pre_norm"}  # before block 1
 UNDECAYED = {"class_token", "position_embedding"}  # those, too, and without weight decay, as biases and norms
+MARKS = {"label", "speaker", "index", "row", "valid"}  # what of a batch the encoder is not given
 HEAD_STD = 2e-5  # of the classifier's initial kernel
 
 
@@ -78,7 +79,7 @@ def finetune(task: Task, kind: str, seed: int) -> float:
         found = task.encode(params["method"], state, {name: x for name, x in batch.items() if name in inputs}, keys)
         return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
-    inputs = set(first) - {"label", "valid", "index", "row", "speaker"}
+    inputs = set(first) - MARKS
     width = jax.eval_shape(lambda batch: features_of({"method": params}, batch, None), first).shape[1]
     params = {"method": params, "head": task.place(classifier(key, width, task.num_classes), True)}
     optimizer = make_optimizer(params, settings, size, steps, task.examples / size)
@@ -197,11 +198,9 @@ def block_of(path) -> tuple[int, ...]:
 
 def check(settings, batch, steps: int, steps_per_epoch: float) -> None:
     """Refuses settings that do not fit the data."""
+    held = ", ".join(sorted(set(batch) - MARKS))
     if (settings["mixup"] or settings["cutmix"]) and "image" not in batch:
-        raise ValueError(
-            f"config.eval.finetune.mixup and .cutmix mix images, and the data has {', '.join(sorted(batch))}; set both "
-            "to 0"
-        )
+        raise ValueError(f"config.eval.finetune.mixup and .cutmix mix images, and the data has {held}; set both to 0")
     if int(settings["warmup_epochs"] * steps_per_epoch) >= steps:
         raise ValueError(
             f"config.eval.finetune.warmup_epochs is {settings['warmup_epochs']} of {settings['epochs']} epochs; "

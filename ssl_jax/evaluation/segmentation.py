@@ -18,7 +18,8 @@ def unseen(train: dict, test: dict) -> tuple[dict, int]:
     Raises:
       ValueError: none is left.
 
-    >>> unseen({"sequence": np.array([0, 1]), "mask": np.array([5, 6])}, {"sequence": np.array([1])})[0]["mask"].tolist()
+    >>> train = {"sequence": np.array([0, 1]), "mask": np.array([5, 6])}
+    >>> unseen(train, {"sequence": np.array([1])})[0]["mask"].tolist()
     [5]
     """
     if "sequence" not in train or "sequence" not in test:
@@ -70,10 +71,7 @@ def scores(train: dict, test: dict, *, unlabelled: int = 255, seed: int = 0) -> 
     shares = cell_shares(masks, features.shape[1:3], classes, unlabelled).reshape(-1, classes)
     drawn = np.random.default_rng(seed).permutation(len(shares))[:MOST_CELLS]
     x, shares = features.reshape(len(shares), -1)[drawn], shares[drawn]
-    row, label = np.nonzero(shares)
-    model = LogisticRegression(C=STRENGTH, max_iter=300)
-    model.fit(np.float64((x - mean[None]) / std[None])[row], label, sample_weight=shares[row, label])
-
+    model = fit(np.float64((x - mean[None]) / std[None]), shares)
     matrix = np.zeros((classes, classes), np.int64)
     for maps, mask in zip(test["features"], np.int64(test["mask"]), strict=True):
         logits = model.decision_function(np.float64((maps.reshape(-1, maps.shape[-1]) - mean[None]) / std[None]))
@@ -83,6 +81,12 @@ def scores(train: dict, test: dict, *, unlabelled: int = 255, seed: int = 0) -> 
         fine = np.asarray(jax.image.resize(logits, (*mask.shape, logits.shape[-1]), "bilinear"))
         matrix += confusion(mask, model.classes_[fine.argmax(-1)], classes, unlabelled)
     return mean_iou(matrix), float(np.trace(matrix) / matrix.sum())
+
+
+def fit(x, shares) -> LogisticRegression:
+    """Softmax regression of cells `[n, C]`, each of which counts for every class by its share `[n, K]` of it."""
+    row, label = np.nonzero(shares)
+    return LogisticRegression(C=STRENGTH, max_iter=300).fit(x[row], label, sample_weight=shares[row, label])
 
 
 def most_frequent(train_masks, test_masks, unlabelled: int = 255) -> tuple[float, float]:

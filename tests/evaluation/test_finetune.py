@@ -113,13 +113,22 @@ def test_rows_of_evaluation_json():
 @pytest.mark.parametrize(
     "settings, batch, message",
     [
-        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mix images, and the data has label, tokens; set both to 0"),
+        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mix images, and the data has tokens; set both to 0"),
         ({"warmup_epochs": 4.0}, {"image": 0}, "warmup_epochs is 4.0 of 4.0 epochs"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, batch, message):
     with pytest.raises(ValueError, match=message):
         finetune.check(SETTINGS | settings, batch, 12, 3)
+
+
+def test_a_run_that_was_begun_without_settings_gets_the_defaults():
+    held = {"eval": {"source": "digits"}}
+    assert defaults.fill(held)["eval"]["finetune"] == defaults.FINETUNE
+    assert defaults.fill({"eval": {"finetune": {"epochs": 3.0}}})["eval"]["finetune"]["epochs"] == 3.0
+    assert defaults.is_default("eval.finetune", dict(defaults.FINETUNE))
+    assert not defaults.is_default("eval.finetune", defaults.FINETUNE | {"epochs": 3.0})
+    assert defaults.is_default("eval.finetune.epochs", 20.0) and not defaults.is_default("eval.finetune.epochs", 3.0)
 
 
 def test_settings_on_the_command_line():
