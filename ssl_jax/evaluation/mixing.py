@@ -7,8 +7,8 @@ import jax.numpy as jnp
 def smoothed(labels, num_classes: int, smoothing: float):
     """Targets `[b, C]`: `1 - s + s / C` for the label, `s / C` for the other classes.
 
-    >>> smoothed(jnp.array([1]), 4, 0.2).round(2).tolist()
-    [[0.05000000074505806, 0.8500000238418579, 0.05000000074505806, 0.05000000074505806]]
+    >>> smoothed(jnp.array([1]), 2, 0.5).tolist()
+    [[0.25, 0.75]]
 
     Source: Szegedy et al. 2016, arXiv 1512.00567, section 7.
     """
