@@ -63,7 +63,7 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
 
 def layers_of(config) -> tuple[str, ...]:
     """The inner layers that are probed: those of `config.eval.layers`, else those that the encoder names."""
-    if config.eval.layers or "name" not in config.model:
+    if config.eval.layers or config.model.get("name") not in models.names():  # others' names are those of methods
         return tuple(config.eval.layers)
     return tuple(getattr(models.build(config.model, norm=BatchNorm, dtype="float32"), "layers", ()))
 
