@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
+import ml_collections
 import numpy as np
 from flax.errors import ScopeParamShapeError
 
@@ -133,16 +134,17 @@ def make_encoder(method: methods.Method, where: parallel.Parallel, params, state
     """An `Encoder` on the devices of `where`; `layer` as in `Method.encode`."""
 
     def encode(layer):
-        def run(params, state, inputs):
-            share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
+        run = features_of(method, layer)
+
+        def checked(params, state, inputs):
             try:
-                return pooled(method.encode(params, state, inputs, layer=layer), share)
+                return run(params, state, inputs)
             except ScopeParamShapeError as error:
                 if "image" not in inputs:
                     raise
                 raise ValueError(other_channels(method, params, state, inputs)) from error
 
-        return jax.jit(run, out_shardings=where.replicated)
+        return jax.jit(checked, out_shardings=where.replicated)
 
     joint = encode("projection") if method.tokenize else None
     return Encoder(encode(layer), where, params, state, joint, method.tokenize)
@@ -166,20 +168,51 @@ def other_channels(method: methods.Method, params, state, inputs) -> str:
     )
 
 
-def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest") -> Encoder:
+def features_of(method: methods.Method, layer: str | None = None) -> Callable:
+    """`(params, state, inputs, keys=None) -> features [b, F]`: `Method.encode`, pooled without what is padding."""
+
+    def run(params, state, inputs, keys=None):
+        share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
+        return pooled(method.encode(params, state, inputs, layer=layer, keys=keys), share)
+
+    return run
+
+
+def with_pool(config: ml_collections.ConfigDict, pool: str) -> ml_collections.ConfigDict:
+    """The config with another pooling of the tokens, "mean" or "class"; "" leaves it as it is.
+
+    Raises:
+      ValueError: the encoder has no tokens to choose from, or pools by parameters of its own.
+    """
+    if not pool:
+        return config
+    changed = ml_collections.ConfigDict(config).unlock()
+    section = next((part for part in (changed.model, changed.method) if "pool" in part), None)
+    if section is None or section.pool not in ("mean", "class") or pool not in ("mean", "class"):
+        has = "no tokens to pool" if section is None else f"pool {section.pool!r}"
+        raise ValueError(
+            f"The pool {pool!r} was asked of an encoder with {has}; expected 'mean' or 'class', of an encoder that has "
+            "either"
+        )
+    section.pool = pool
+    return changed.lock()
+
+
+def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest", pool: str = "") -> Encoder:
     """The trained encoder of a run: needs the run directory alone, not its data.
 
     Args:
       directory: a run directory, such as "runs/simclr_digits".
       layer: a layer of the encoder; None for its output, before the projector.
       checkpoint: "latest", "best" (by online kNN, where `config.train.keep_best`), or a step.
+      pool: "mean" or "class" in place of the encoder's own pooling of tokens, which "" keeps.
 
     Returns:
       A function of images uint8 `[B, H, W, C]`, or of a dict of arrays `[B, ...]` by the keys of the run's data, that
       returns features float32 `[B, F]`.
 
     Raises:
-      ValueError: the directory holds no run, or the run no checkpoint.
+      ValueError: the directory holds no run, the run no checkpoint, or the encoder no such pooling.
 
     Example (not run here: it needs a trained run):
 
@@ -187,7 +220,7 @@ def load_encoder(directory, layer: str | None = None, checkpoint: str = "latest"
         features = encoder(images)
     """
     directory = expand(directory)
-    config = workdir.read_config(directory)
+    config = with_pool(workdir.read_config(directory), pool)
     everywhere = parallel.make("shard_map", None, jax.device_count())
     model = load_model(directory, everywhere.replicated, str(checkpoint))
     method = methods.build(config, facts.read(directory))

@@ -14,10 +14,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from ssl_jax import methods
+from ssl_jax import methods, models, tuning
 from ssl_jax.data import pipeline, sources
 from ssl_jax.encoder import KEPT, Encoder, load_encoder
 from ssl_jax.evaluation import features, held_out, inputs, labels, protocols, towers
+from ssl_jax.models.norm import BatchNorm
 from ssl_jax.paths import expand
 from ssl_jax.run import command_line, facts, workdir
 from ssl_jax.run.processes import is_first, wait_for_first
@@ -25,6 +26,8 @@ from ssl_jax.run.processes import is_first, wait_for_first
 FLAGS = flags.FLAGS
 # Batches that settle the untrained encoder's running statistics, and their size.
 CALIBRATION_STEPS, CALIBRATION_ROWS = 50, 256
+CHANGES = ("pool", "labels_per_class", "unlabelled", "finetune")  # flags that are keys of `config.eval`
+TOGETHER = {"text tower", "layers"}  # what protocols need that encode themselves, on all processes
 
 
 def calibration_rows(examples: int, config) -> int:
@@ -64,6 +67,13 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
 
 
+def layers_of(config) -> tuple[str, ...]:
+    """The inner layers that are probed: those of `config.eval.layers`, else those that the encoder names."""
+    if config.eval.layers or config.model.get("name") not in models.names():  # others' names are those of methods
+        return tuple(config.eval.layers)
+    return tuple(getattr(models.build(config.model, norm=BatchNorm, dtype="float32"), "layers", ()))
+
+
 def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callable, layer, files: dict):
     """What the protocols use: features of every kind and held-out metrics, made when they are asked for.
 
@@ -90,6 +100,12 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
             print(f"{title} left out: as features they would take more than {inputs.MOST_PIXELS / 2**30:.0f} GiB")
         return {kind: (rows(train, watch), rows(test, watch)) for kind, rows in kinds.items()}
 
+    def inner(layer, pool, keep=KEPT, whole=False):
+        seen = tuning.changed(config, {"crop": 0.0} if whole else {})
+        encode = tuning.pooled_by(methods.build(seen, known), layer, pool, encoder.parallel)
+        kinds = {kind: dataclasses.replace(own, encode=encode) for kind, own in encoders().items()}
+        return {kind: tuple(own.rows(source, watch, keep) for source in (train, test)) for kind, own in kinds.items()}
+
     def measure(kind):
         run = held_out.forward(method, methods.Progress(0, 1))
         unseen = methods.read(splits[1], config, known, train=True)
@@ -114,11 +130,14 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
     counted = naive is not None and getattr(train, "captions", None) is not None
+    layers = layers_of(config)
     return protocols.Context(
-        has=offered(method, train, test, files), features=found, held_out=measure,
+        has=offered(method, train, test, files) | ({"layers"} if layers else set()), features=found, held_out=measure,
         words=words if method.words else None, files=files, towers=two_towers,
-        test=test, num_classes=train.num_classes, input_title=title,
-        split=config.eval.test_split, layer=layer,
+        finetune=functools.partial(tuning.task, config, known, encoders, train, test, watch, layer),
+        inner=inner, layers=layers, labels_per_class=config.eval.labels_per_class, unlabelled=config.eval.unlabelled,
+        train=train, test=test, num_classes=train.num_classes, input_title=title,
+        split=config.eval.test_split, layer=layer, pool=config.eval.pool,
         classes=tuple(config.eval.classes or getattr(test, "classes", None) or ()), prompts=tuple(config.eval.prompts),
         seed=config.seed,
     )  # fmt: skip
@@ -129,7 +148,7 @@ def offered(method, train, test, files: dict) -> frozenset:
 
     Says of each split how many of its rows have no label, where some have none.
     """
-    has = set(KEPT) & train[0].keys() & test[0].keys()
+    has = {*KEPT, "mask"} & train[0].keys() & test[0].keys()
     for source in (train, test) if "label" in has else ():
         if said := labels.said(source.labels):
             print(f"labels      of {source.name}: {said}")
@@ -142,24 +161,25 @@ def offered(method, train, test, files: dict) -> frozenset:
 
 def evaluate(
     directory: Path, names, data: str | None = None, layer: str | None = None, checkpoint: str = "latest",
-    watch: Callable = iter, files: dict | None = None,
+    watch: Callable = iter, files: dict | None = None, **changes,
 ) -> list[dict]:  # fmt: skip
     """Runs protocols on a finished or unfinished run, writes `evaluation.json` and prints the table.
 
     Protocols whose needs the data does not meet are left out, with a line that says so. All processes of a run encode;
     process 0 does the rest, and the others return no rows. `watch` wraps the batches that are encoded. `files`:
-    questions about words, by the names of `protocols.FILES`, in place of those of the config.
+    questions about words, by the names of `protocols.FILES`, in place of those of the config. `changes`: other values
+    of `config.eval`: `pool`, `layers`, `labels_per_class`, `unlabelled`, and `finetune` as in "epochs=5".
     """
-    names, config = protocols.check(names), workdir.read_config(directory)
+    names, config = protocols.check(names), tuning.changed(workdir.read_config(directory), changes)
     spec = data or config.eval.source
     splits = (config.eval.train_split, config.eval.test_split)
     loaded = [sources.load(config.data, split, spec=spec) for split in splits]
-    encoder = load_encoder(directory, layer, checkpoint)
+    encoder = load_encoder(directory, layer, checkpoint, config.eval.pool)
     files = {name: (files or {}).get(name) or config.eval[name] for name in protocols.FILES}
     context = context_of(directory, config, encoder, loaded, watch, layer, files)
     names = protocols.possible(names, context.has)
-    of_texts = tuple(name for name in names if "text tower" in protocols.load(name).NEEDS)
-    names = tuple(name for name in names if name not in of_texts)
+    together = tuple(name for name in names if TOGETHER & protocols.load(name).NEEDS)
+    names = tuple(name for name in names if name not in together)
 
     def keep(found):
         if found and is_first():
@@ -167,9 +187,9 @@ def evaluate(
             old = workdir.read_json(path, list) if path.exists() else []
             workdir.write_json(path, protocols.merge(old, found))
 
-    rows = protocols.evaluate(context, of_texts, keep)  # all processes encode together, here and in the next lines
+    rows = protocols.evaluate(context, together, keep)  # all processes encode together, here and in the next lines
     needs = [protocols.load(name).NEEDS for name in names]
-    if any(need - protocols.WORDS for need in needs):
+    if any(need - protocols.WORDS for name, need in zip(names, needs, strict=True) if name != "finetune"):
         context.features()
     if any("words" in need for need in needs):
         context.words("random")
@@ -201,7 +221,10 @@ def main() -> int:
         known = ", ".join(protocols.NAMES)
         raise ValueError(f"--protocols={FLAGS.protocols} names none; name one or more of {known}, commas between")
     files = {name: FLAGS[name].value for name in protocols.FILES}
-    rows = evaluate(expand(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files)
+    rows = evaluate(
+        expand(FLAGS.workdir), names, FLAGS.data, FLAGS.layer, FLAGS.checkpoint, files=files,
+        layers=tuple(FLAGS.layers) if FLAGS.layers else None, **{name: FLAGS[name].value for name in CHANGES},
+    )  # fmt: skip
     if not rows and is_first():
         raise ValueError(f"None of the protocols {', '.join(names)} could run, for the reasons above; give other data")
     return 0
@@ -213,6 +236,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("data", None, "Labelled data to evaluate on; the run's own if left out.")
     flags.DEFINE_string("layer", None, "Layer of the encoder; its output if left out.")
     flags.DEFINE_string("checkpoint", "latest", "latest, best (where config.train.keep_best), or a step.")
+    flags.DEFINE_string("pool", None, "Pooling of tokens, mean or class; this and the next: the run's if left out.")
+    flags.DEFINE_list("layers", None, "Inner layers for the protocol layers, such as conv_1,conv_5.")
+    flags.DEFINE_integer("labels_per_class", None, "Labels a class of the protocol few_label.")
+    flags.DEFINE_integer("unlabelled", None, "For segmentation: the value of pixels of a mask that do not count.")
+    flags.DEFINE_string("finetune", None, "Settings in place of those of config.eval.finetune: epochs=5,mixup=0.8.")
     flags.DEFINE_string("analogies", None, "Questions for the protocol analogy; the run's own if left out.")
     flags.DEFINE_string("similarities", None, "Pairs for the protocol similarity; the run's own if left out.")
     command_line.run(main)

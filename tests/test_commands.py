@@ -142,6 +142,26 @@ def test_labels_of_other_data_may_have_gaps_and_be_missing(run, tmp_path, capsys
     said = capsys.readouterr().out
     assert "test: 160 of 200 rows; the others, labelled -1, are in no probe" in said
     assert "few_label is left out: " in said
+def test_probes_of_layers_of_pixels_and_fine_tuning(run, tmp_path, capsys):
+    directory, _ = run
+    for split, rows in (("train", np.arange(96)), ("test", np.arange(96, 144))):
+        held = sources.load("digits", "train").rows(rows)
+        mask = np.uint8(held["image"][..., 0] > 100)
+        np.savez(tmp_path / f"{split}.npz", **held, mask=mask, sequence=rows // 32)
+    before = (directory / "evaluation.json").read_text()
+    options = {"layers": ("stage_1", "stage_4"), "finetune": "epochs=1,warmup_epochs=0,batch_size=32"}
+    rows = evaluate.evaluate(directory, ["layers", "segmentation", "finetune"], f"npz:{tmp_path}", **options)
+    (directory / "evaluation.json").write_text(before)
+    assert {row["protocol"] for row in rows} == {"layers", "segmentation", "finetune"}
+    assert {row["layer"] for row in rows if row["protocol"] == "layers"} == {"stage_1", "stage_4"}
+    value = {row["features"]: row["value"] for row in rows if row["metric"] == "mean_iou"}
+    assert value["input"] > value["chance"] and set(value) == {"chance", "input", "random_initial", "random", "encoder"}
+    printed = capsys.readouterr().out
+    assert "fine-tuned" in printed and "layer      stage_4" in printed
+    with pytest.raises(ValueError, match="with no tokens to pool"):
+        evaluate.evaluate(directory, ["knn"], pool="mean")
+    with pytest.raises(ValueError, match="--labels_per_class is 0; expected a whole number from 1 on"):
+        evaluate.evaluate(directory, ["few_label"], labels_per_class=0)
 
 
 def test_an_unlabelled_set_trains_and_says_so(tmp_path):

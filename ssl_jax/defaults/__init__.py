@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+from ssl_jax.defaults.finetune import FINETUNE, FINETUNES
 from ssl_jax.defaults.optim import EVERYTHING_DECAYS as EVERYTHING_DECAYS
 from ssl_jax.defaults.optim import NOTHING_DECAYS_BUT_MATRICES, Group, Optim
 from ssl_jax.defaults.views import CIFAR_MEAN, CIFAR_STD, VIEW, VIEWS
@@ -80,6 +81,11 @@ def experiment(method: str, **options) -> ConfigDict:
     config.eval.similarities = ""  # of words: a file of pairs and their similarity, tabs between
     config.eval.classes = ()  # names of the labels, for `zero_shot`; (): those that the data know
     config.eval.prompts = ("a photo of a {}.",)  # for `zero_shot`: the mean of these, with a name in place of {}
+    config.eval.pool = ""  # "mean" or "class" in place of the encoder's own pooling of tokens, which "" keeps
+    config.eval.layers = ()  # for `layers`: inner layers, such as "conv_3"; (): all that the encoder names
+    config.eval.labels_per_class = 10  # for `few_label`
+    config.eval.unlabelled = 255  # for `segmentation`: the value of pixels of a mask that do not count
+    config.eval.finetune = ConfigDict(FINETUNE)
     return config.lock()
 
 
@@ -129,6 +135,11 @@ def optim(name: str, learning_rate: float, *, groups: Mapping | None = None, **c
     held |= {"name": name, "learning_rate": learning_rate} | changes
     group = {field.name: field.default for field in dataclasses.fields(Group)}
     return _locked(held | {"groups": {name: group | dict(keys) for name, keys in groups.items()}})
+
+
+def finetuning(name: str) -> dict:
+    """`config.eval.finetune` of published fine-tuning: a name of `finetune.FINETUNES`; "small" for small data."""
+    return FINETUNE | FINETUNES[name]
 
 
 def intervals(config: ConfigDict, examples: int, *, evaluate: int, checkpoint: int) -> None:
@@ -215,6 +226,7 @@ def fill(config: Mapping) -> dict:
         common = experiment("")[section]
         missing = {name: value for name, value in common.items() if name != "groups"}
         filled[section] = missing | filled.get(section, {})
+    filled["eval"]["finetune"] = FINETUNE | dict(filled["eval"]["finetune"])
     if "crop_scale" in filled.get("augment", {}):
         filled["augment"] = {name: v for name, v in (VIEW | filled["augment"]).items() if name != "name"}
     return filled
@@ -228,7 +240,9 @@ def is_default(name: str, value) -> bool:
     elif section == "augment":
         held = VIEW
     elif section in ("data", "train", "optim", "parallel", "eval"):
-        held = experiment("")[section]
+        held = experiment("")[section].to_dict()
+        if key.startswith("finetune."):
+            key, held = key.removeprefix("finetune."), FINETUNE
     elif section == "model":
         key, held = name.split(".")[-1], HEAD
     else:

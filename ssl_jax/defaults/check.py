@@ -51,7 +51,14 @@ PARALLEL = {
 EVAL = {
     "source": TEXT, "train_split": NAME, "test_split": NAME, "crop": PROBABILITY, "protocols": several(NAME),
     "analogies": TEXT, "similarities": TEXT,
-    "classes": several(NAME), "prompts": several(NAME, at_least=1),
+    "classes": several(NAME), "prompts": several(NAME, at_least=1), "pool": one_of("", "mean", "class"),
+    "layers": several(NAME), "labels_per_class": whole(1), "unlabelled": whole(0, 255),
+}  # fmt: skip
+FINETUNE = {
+    "epochs": POSITIVE, "batch_size": whole(1), "learning_rate": NOT_NEGATIVE, "warmup_epochs": NOT_NEGATIVE,
+    "end_learning_rate": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "layer_decay": POSITIVE, "drop_path": BELOW_ONE,
+    "label_smoothing": BELOW_ONE, "pool": one_of("", "mean", "class"), "mixup": NOT_NEGATIVE,
+    "cutmix": NOT_NEGATIVE,
 }  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
@@ -84,7 +91,7 @@ MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have mor
 HEAD = {"hidden_dims": several(whole(1)), "output_dim": whole(1), "bias": BOOL, "hidden_bias": BOOL}
 SECTIONS = {"data": DATA, "train": TRAIN, "optim": OPTIM, "parallel": PARALLEL, "eval": EVAL}
 GENERAL = {"seed": whole(0, 2**32 - 1), "compute_dtype": one_of("float32", "bfloat16", "float64")}
-OWN = {"": {*SECTIONS, "method", "model", "augment"}, "optim.": {"groups"}}  # keys that hold sections themselves
+OWN = {"": {*SECTIONS, "method", "model", "augment"}, "optim.": {"groups"}, "eval.": {"finetune"}}  # sections inside
 
 
 def check(config) -> None:
@@ -120,6 +127,7 @@ def _parts(config: Mapping) -> Iterator[tuple[str, Mapping, dict[str, Rule], boo
         yield f"{name}.", config[name], rules, True
     for name, group in config["optim"].get("groups", {}).items():
         yield f"optim.groups.{name}.", group, GROUP, True
+    yield "eval.finetune.", config["eval"]["finetune"], FINETUNE, True
     yield "model.", config["model"], MODELS.get(config["model"].get("name"), {}), False
     for name, part in config["model"].items():
         if isinstance(part, Mapping):

@@ -9,6 +9,7 @@ from ssl_jax.defaults import check
 TITLES = {
     "": "Of the whole run", "data": "config.data", "train": "config.train", "optim": "config.optim",
     "group": "config.optim.groups.NAME", "parallel": "config.parallel", "eval": "config.eval",
+    "finetune": "config.eval.finetune",
     "augment": "config.augment, of image methods",
 }  # fmt: skip
 
@@ -19,7 +20,8 @@ def sections() -> dict[str, tuple[dict, dict]]:
     group = defaults.optim("sgd", 0.1).groups.vectors
     general = {name: config[name] for name in check.GENERAL}
     held = {name: (config[name], rules) for name, rules in check.SECTIONS.items()}
-    return {"": (general, check.GENERAL), **held, "group": (group, check.GROUP), "augment": (defaults.VIEW, check.VIEW)}
+    held |= {"finetune": (defaults.FINETUNE, check.FINETUNE), "group": (group, check.GROUP)}
+    return {"": (general, check.GENERAL), **held, "augment": (defaults.VIEW, check.VIEW)}
 
 
 def document() -> str:

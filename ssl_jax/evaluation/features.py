@@ -62,6 +62,39 @@ def pooled(features, share=None):
     return jnp.einsum("btc,bt->bc", features.astype(wide), weights) / count[:, None].astype(wide)
 
 
+def grid_pooled(maps, values: int = 9000):
+    """Maps `[B, h, w, C]` averaged over a grid of s x s cells and flattened: `[B, s s C]`, s = round(sqrt(values / C)).
+
+    At most as many cells as there are places. What is no map is averaged over its places. With AlexNet's channels the
+    grids have 10, 6, 5, 5 and 6 cells a side: the 9,600, 9,216, 9,600, 9,600 and 9,216 values of the papers' probes.
+
+    >>> grid_pooled(jnp.ones((1, 13, 13, 256))).shape
+    (1, 9216)
+
+    Source: Zhang et al. 2016, arXiv 1603.08511, section 3.2 and appendix; Zhang et al. 2017, arXiv 1611.09842.
+    """
+    if maps.ndim != 4:
+        return pooled(maps)
+    side = max(1, round((values / maps.shape[-1]) ** 0.5))
+    wide = jnp.promote_types(maps.dtype, jnp.float32)
+    rows, columns = (jnp.asarray(averaging(places, min(places, side)), wide) for places in maps.shape[1:3])
+    cells = jnp.einsum("bhwc,ih,jw->bijc", maps.astype(wide), rows, columns, precision="highest")
+    return cells.reshape(len(maps), -1)
+
+
+def averaging(places: int, cells: int) -> np.ndarray:
+    """A matrix `[cells, places]` whose row i averages the places from `floor(i p / c)` to `ceil((i + 1) p / c)`.
+
+    >>> averaging(4, 2).tolist()
+    [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    matrix = np.zeros((cells, places))
+    for i in range(cells):
+        first, end = i * places // cells, -(-(i + 1) * places // cells)
+        matrix[i, first:end] = 1 / (end - first)
+    return matrix
+
+
 def statistics(features) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every column, float32 [F]; constant columns have standard deviation 1.
 

@@ -1,5 +1,9 @@
 """Labels as they come: the classes are the numbers that occur, and -1 marks a row that has none."""
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 
 
@@ -63,6 +67,37 @@ def numbered(train: dict, test: dict, key: str = "label") -> tuple[dict, dict, i
     if (test[key] < 0).all():
         raise ValueError(f"No {key} of the test rows occurs among the training rows; give splits of the same classes")
     return train, test, len(numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The rows of a source that have a label, and as labels the places among `numbers`, see `places`."""
+
+    source: Any
+    numbers: np.ndarray
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The rows of the source, int64 [N]."""
+        return np.flatnonzero(np.asarray(self.source.labels) >= 0)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.numbers)
+
+    def __getattr__(self, name):  # `name`, `prepare` and `whole`, where the source has them
+        return getattr(self.source, name)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        example = self.source[int(self.ids[i])]
+        return example | {"label": places(example["label"], self.numbers)}
+
+    def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        found = self.source.rows(self.ids[ids])
+        return found | {"label": places(found["label"], self.numbers)}
 
 
 def check(train_x, train_y, test_x, test_y=None, *, num_classes: int) -> None:

@@ -1,7 +1,8 @@
-"""Linear classification of fixed features: the paper's protocol, and a sweep whose winner is chosen on held-out rows.
+"""Classification of fixed features: the paper's protocol, and a sweep whose winner is chosen on held-out rows.
 
-The two differ in arguments alone. `PAPER` is SimCLR's protocol (one learning rate, raw features); the defaults of
+They differ in arguments alone. `PAPER` is SimCLR's protocol (one learning rate, raw features); the defaults of
 `linear_probe` train every pair of learning rate and weight decay on standardised features in one vectorised run.
+`BATCH_NORM` has a batch norm without scale and offset in front instead (MAE), `MLP` two hidden layers.
 """
 
 from functools import partial
@@ -20,6 +21,11 @@ from ssl_jax.evaluation.labels import check
 # SimCLR, arXiv 2002.05709, appendix B.6 and the README of its code: SGD with Nesterov momentum 0.9, learning rate
 # 0.1 * batch / 256, cosine decay, no warm-up. ImageNet: 90 epochs at batch 4096, weight decay 1e-6; CIFAR-10: these.
 PAPER = dict(learning_rates=(0.1,), weight_decays=(0.0,), epochs=100, batch_size=512, standardised=False)
+# MAE, arXiv 2111.06377, appendix A.1, where SGD is LARS with batches of 16,384.
+BATCH_NORM = dict(standardised=False, batch_norm=True)
+NORM_EPSILON, NORM_MOMENTUM = 1e-6, 0.1
+# Two hidden layers of 200 units, as the non-linear classifiers of rotation prediction, arXiv 1803.07728, section 3.1.
+MLP = dict(hidden=(200, 200), learning_rates=(0.01, 0.03, 0.1), weight_decays=(1e-4, 1e-3, 1e-2))
 
 
 class LinearResult(NamedTuple):
@@ -35,7 +41,8 @@ class LinearResult(NamedTuple):
 def linear_probe(
     train_x, train_y, test_x, test_y, *, num_classes: int,
     learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), weight_decays=(0.0, 1e-3), epochs: int = 100,
-    batch_size: int = 256, standardised: bool = True, validation=None, held_out: float = 0.2, seed: int = 0,
+    batch_size: int = 256, standardised: bool = True, batch_norm: bool = False, hidden: tuple[int, ...] = (),
+    validation=None, held_out: float = 0.2, seed: int = 0,
 ) -> LinearResult:
     """Test accuracy of softmax regression on fixed features, its settings chosen without the test rows.
 
@@ -54,6 +61,9 @@ def linear_probe(
       learning_rates: at batch 256. weight_decays: coefficient of `|kernel|^2 / 2`.
       batch_size: reduced to the number of rows where there are fewer.
       standardised: columns get zero mean and unit variance, by the statistics of `train_x`.
+      batch_norm: columns are normalised by every batch's mean and variance in training, by their running means in the
+        test, as `torch.nn.BatchNorm1d(affine=False, eps=1e-6)` does.
+      hidden: widths of hidden layers with ReLU, () for a linear classifier.
       validation: features and labels `(x, y)` to choose on, or None to hold out training rows.
       held_out: fraction of every class held out where `validation` is None.
 
@@ -71,7 +81,9 @@ def linear_probe(
     if validation is not None:
         check(train_x, train_y, *validation, num_classes=num_classes)
     width = train_x.shape[1]
-    mean, std = statistics(train_x) if standardised else (np.zeros(width, np.float32), np.ones(width, np.float32))
+    mean, std = statistics(train_x) if standardised or batch_norm else (np.zeros(width, np.float32), None)
+    if not standardised:  # the norm takes any mean away itself; without it, float32 keeps more digits
+        std = np.ones(width, np.float32)
     x, y = jnp.asarray(train_x, jnp.float32), jnp.asarray(train_y, jnp.int32)
     rng = np.random.default_rng(seed)
     candidates = tuple(product(learning_rates, weight_decays))
@@ -81,7 +93,7 @@ def linear_probe(
         rates, decays = np.array(chosen, np.float32).T
         return _train_heads(
             x, y, rows, mean, std, rates * size / 256, decays, jax.random.key(seed),
-            num_classes=num_classes, epochs=epochs, batch_size=size,
+            num_classes=num_classes, epochs=epochs, batch_size=size, batch_norm=batch_norm, hidden=hidden,
         )
 
     everything = np.arange(len(train_x))
@@ -106,40 +118,78 @@ def linear_probe(
     return LinearResult(float(top1[0]), *winner, validation_top1, sweep)
 
 
-@partial(jax.jit, static_argnames=("num_classes", "epochs", "batch_size"))
-def _train_heads(x, y, rows, mean, std, learning_rates, weight_decays, key, *, num_classes, epochs, batch_size):
+@partial(jax.jit, static_argnames=("num_classes", "epochs", "batch_size", "batch_norm", "hidden"))
+def _train_heads(
+    x, y, rows, mean, std, learning_rates, weight_decays, key, *, num_classes, epochs, batch_size, batch_norm=False,
+    hidden=(),
+):  # fmt: skip
     """One head for each learning rate [L]: kernel [L, F, C], bias [L, C]; all of them see the same batches."""
     steps = len(rows) // batch_size
 
     def train(learning_rate, weight_decay):
         optimizer = optax.chain(
-            optax.add_decayed_weights(weight_decay, mask={"kernel": True, "bias": False}),
+            optax.add_decayed_weights(weight_decay, mask=lambda head: jax.tree.map(lambda leaf: leaf.ndim > 1, head)),
             optax.sgd(optax.cosine_decay_schedule(learning_rate, epochs * steps), momentum=0.9, nesterov=True),
         )
 
         def step(carry, batch):
-            head, state = carry
+            head, state, running = carry
             features = (x[batch] - mean[None]) / std[None]
+            if batch_norm:
+                features, running = _normalised(features, running)
 
             def loss(head):
                 logits = _logits(head, features)
                 return optax.softmax_cross_entropy_with_integer_labels(logits, y[batch]).mean()
 
             updates, state = optimizer.update(jax.grad(loss)(head), state, head)
-            return (optax.apply_updates(head, updates), state), None
+            return (optax.apply_updates(head, updates), state, running), None
 
         def epoch(carry, key):
             order = jax.random.permutation(key, rows)[: steps * batch_size]
             return lax.scan(step, carry, order.reshape(steps, batch_size))
 
-        head = {"kernel": jnp.zeros((x.shape[1], num_classes)), "bias": jnp.zeros(num_classes)}
-        (head, _), _ = lax.scan(epoch, (head, optimizer.init(head)), jax.random.split(key, epochs))
-        return head
+        head = _initial(jax.random.fold_in(key, epochs), (x.shape[1], *hidden, num_classes))
+        running = jnp.zeros(x.shape[1]), jnp.ones(x.shape[1])
+        carry = (head, optimizer.init(head), running)
+        (head, _, running), _ = lax.scan(epoch, carry, jax.random.split(key, epochs))
+        return _with_norm(head, *running) if batch_norm else head
 
     return jax.vmap(train)(learning_rates, weight_decays)
 
 
+def _initial(key, widths):
+    """The last layer 0; hidden ones N(0, 2 / inputs) (He et al. 2015, arXiv 1502.01852)."""
+    *hidden, last = zip(widths[:-1], widths[1:], strict=True)
+    head = {"kernel": jnp.zeros(last), "bias": jnp.zeros(last[1])}
+    for i, (shape, own) in enumerate(zip(hidden, jax.random.split(key, len(widths)), strict=False)):
+        kernel = jax.random.normal(own, shape) * (2 / shape[0]) ** 0.5
+        head[f"hidden_{i}"] = {"kernel": kernel, "bias": jnp.zeros(shape[1])}
+    return head
+
+
+def _normalised(features, running):
+    """The features by their own mean and variance, and the running ones afterwards, whose variance is unbiased."""
+    mean, variance, count = features.mean(axis=0), features.var(axis=0), len(features)
+    new = mean, variance * (count / max(count - 1, 1))
+    running = tuple((1 - NORM_MOMENTUM) * old + NORM_MOMENTUM * now for old, now in zip(running, new, strict=True))
+    return (features - mean[None]) / jnp.sqrt(variance + NORM_EPSILON)[None], running
+
+
+def _with_norm(head, mean, variance):
+    """The head of features before a norm with these statistics: its first layer takes the norm in."""
+    first = head.get("hidden_0", head)
+    kernel = first["kernel"] / jnp.sqrt(variance + NORM_EPSILON)[:, None]
+    shift = jnp.matmul(mean[None], kernel, precision=lax.Precision.HIGHEST)[0]
+    first = {"kernel": kernel, "bias": first["bias"] - shift}
+    return head | ({"hidden_0": first} if "hidden_0" in head else first)
+
+
 def _logits(head, features):
+    for i in range(len(head) - 2):
+        layer = head[f"hidden_{i}"]
+        features = jnp.matmul(features, layer["kernel"], precision=lax.Precision.HIGHEST) + layer["bias"][None]
+        features = jax.nn.relu(features)
     return jnp.matmul(features, head["kernel"], precision=lax.Precision.HIGHEST) + head["bias"][None]
 
 

@@ -97,13 +97,12 @@ def build(config) -> Method:
         """
         batch = {name: rows[:LARGEST_PICTURE] for name, rows in batch.items()}
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
-        images, masked, prediction = batch["view_0"], outputs["masked"][..., None], outputs["prediction"]
-        true = patches.patchify(images, patch)
+        images, prediction = batch["view_0"], outputs["prediction"]
         if method.normalise:
-            mean, deviation = patches.statistics(true)
+            mean, deviation = patches.statistics(patches.patchify(images, patch))
             prediction = prediction * deviation + mean
-        shown = [jnp.where(masked, 0, true), jnp.where(masked, prediction, true), true]
-        return {"reconstruction": patches.sheet(*(to_pixels(patches.unpatchify(x, patch, size, size)) for x in shown))}
+        shown = patches.reconstructions(images, prediction, outputs["masked"], patch)
+        return {"reconstruction": patches.sheet(*map(to_pixels, shown))}
 
     return Method(
         init=init,

@@ -23,7 +23,8 @@ from ssl_jax.run.processes import from_first, is_first, text_from_first
 # A run may be continued with other values of these: they change where and how often, not what is computed.
 MAY_DIFFER = (
     "parallel.", "data.workers", "train.microbatches", "train.keep", "train.best", "train.wandb", "train.on_nonfinite",
-    "train.skip_limit", "eval.protocols",
+    "train.skip_limit", "eval.protocols", "eval.pool", "eval.layers", "eval.labels_per_class", "eval.unlabelled",
+    "eval.finetune.",
 )  # fmt: skip
 MAY_DIFFER_SUFFIX = "_every"
 FILES = (
@@ -126,7 +127,7 @@ def early_digest(workdir: Path) -> str | None:
     if not path.exists():
         return None
     held = flatten(read_json(path))
-    may_differ_then = MAY_DIFFER[:-1]  # eval.protocols may differ since
+    may_differ_then = tuple(name for name in MAY_DIFFER if name != "eval.protocols")  # that may differ since
     return manifest.digest({
         name: value for name, value in held.items()
         if not name.startswith(may_differ_then) and not name.endswith(MAY_DIFFER_SUFFIX)

@@ -85,3 +85,16 @@ def test_calibration_gives_every_batch_its_own_key(key):
 
     seen = features.calibrate(embed, {}, jnp.zeros(4), [{"x": np.ones(1)}] * 4, key)
     assert len(set(np.asarray(seen).tolist())) == 4
+
+
+def test_maps_are_averaged_over_a_grid_of_about_9000_values():
+    maps = np.random.default_rng(0).normal(size=(2, 7, 5, 3)).astype(np.float32)
+    found = np.asarray(features.grid_pooled(maps, values=27)).reshape(2, 3, 3, 3)
+    for i in range(3):
+        for j in range(3):
+            rows, columns = slice(i * 7 // 3, -(-(i + 1) * 7 // 3)), slice(j * 5 // 3, -(-(j + 1) * 5 // 3))
+            np.testing.assert_allclose(found[:, i, j], maps[:, rows, columns].mean((1, 2)), atol=1e-6)
+    for channels, values in ((96, 9600), (256, 9216), (384, 9600)):
+        assert features.grid_pooled(np.ones((1, 13, 13, channels), np.float32)).shape == (1, values)
+    assert features.grid_pooled(np.ones((1, 2, 2, 8), np.float32)).shape == (1, 32)  # no more cells than places
+    assert features.grid_pooled(np.ones((3, 4, 8), np.float32)).shape == (3, 8)

@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from ssl_jax import monitor
 from ssl_jax.data import sources
+from ssl_jax.data.arrays import from_arrays
 from ssl_jax.evaluation import inputs, labels, protocols
 from ssl_jax.evaluation.linear_probe import linear_probe
 from ssl_jax.evaluation.online_probe import OnlineProbe
@@ -195,3 +196,13 @@ def test_a_run_looks_at_labelled_rows_and_the_classes_that_occur(monkeypatch):
     said = "200 of 300 rows; the others, labelled -1, are in no probe, and trained on"
     assert monitor.labels_said(images(some)) == said
     assert monitor.labels_said(images(-np.ones(N, int))).endswith("unlabelled: the online probe and kNN are off")
+
+
+def test_a_source_of_labelled_rows_numbers_its_labels():
+    pixels = np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1)
+    source = from_arrays({"image": pixels, "label": np.array([7, -1, 3, 9, 7], np.int32)}, "five")
+    found = labels.Labelled(source, np.array([3, 7]))
+    assert (len(found), found.num_classes, found.name) == (4, 2, source.name)
+    assert [int(found[i]["label"]) for i in range(4)] == [1, 0, -1, 1]  # 9 is no class of the training rows
+    rows = found.rows(np.array([3, 0]))
+    assert rows["image"].ravel().tolist() == [4, 0] and rows["label"].tolist() == [1, 1]

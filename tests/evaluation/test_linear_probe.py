@@ -18,12 +18,12 @@ TRAIN_X, TEST_X, TRAIN_Y, TEST_Y = SPLIT
 ROWS = (TRAIN_X, TRAIN_Y, TEST_X, TEST_Y)
 
 
-def train_heads(x, y, learning_rates, weight_decays, *, epochs, batch_size, seed=0, mean=0.0, std=1.0):
+def train_heads(x, y, learning_rates, weight_decays, *, epochs, batch_size, seed=0, mean=0.0, std=1.0, **options):
     width = x.shape[1]
     return module._train_heads(
         x, y, np.arange(len(x)), np.full(width, mean, np.float32), np.full(width, std, np.float32),
         np.float32(learning_rates), np.float32(weight_decays), module.jax.random.key(seed),
-        num_classes=10, epochs=epochs, batch_size=batch_size,
+        num_classes=10, epochs=epochs, batch_size=batch_size, **options,
     )  # fmt: skip
 
 
@@ -139,3 +139,49 @@ def test_too_few_rows_to_hold_out_is_one_sentence():
     x, y = np.ones((2, 3), np.float32), np.array([0, 1])
     with pytest.raises(ValueError, match="pass validation="):
         linear_probe(x, y, x, y, num_classes=2)
+
+
+def test_batch_norm_in_front_equals_numpy():
+    """Full batches, so that training sees their own statistics, and the test the running ones."""
+    x, y, epochs = 3 + np.float64(TRAIN_X[:64]), TRAIN_Y[:64], 5
+    mean, variance = x.mean(0), x.var(0)
+    normed = (x - mean) / np.sqrt(variance + 1e-6)
+    kernel, bias, traces = np.zeros((64, 10)), np.zeros(10), [0.0, 0.0]
+    running_mean, running_variance = np.zeros(64), np.ones(64)
+    for step in range(epochs):
+        probability = np.exp(normed @ kernel + bias)
+        residual = (probability / probability.sum(1, keepdims=True) - np.eye(10)[y]) / 64
+        slopes = normed.T @ residual, residual.sum(0)
+        traces = [0.9 * trace + slope for trace, slope in zip(traces, slopes, strict=True)]
+        now = 0.1 * (1 + np.cos(np.pi * step / epochs)) / 2
+        kernel, bias = (w - now * (g + 0.9 * t) for w, g, t in zip((kernel, bias), slopes, traces, strict=True))
+        running_mean = 0.9 * running_mean + 0.1 * mean
+        running_variance = 0.9 * running_variance + 0.1 * variance * 64 / 63
+    head = train_heads(np.float32(x), y, [0.1], [0.0], epochs=epochs, batch_size=64, batch_norm=True)
+    wanted = (x - running_mean) / np.sqrt(running_variance + 1e-6) @ kernel + bias
+    found = x @ np.float64(head["kernel"][0]) + np.float64(head["bias"][0])
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_batch_norm_helps_where_columns_differ_in_scale():
+    scale = np.logspace(-3, 3, 64, dtype=np.float32)[None]
+    rows = (TRAIN_X * scale + 50, TRAIN_Y, TEST_X * scale + 50, TEST_Y)
+    found = linear_probe(*rows, num_classes=10, epochs=20, **module.BATCH_NORM)
+    assert found.top1 > 0.9 > linear_probe(*rows, num_classes=10, epochs=20, standardised=False).top1
+
+
+def test_hidden_layers_solve_what_no_linear_classifier_can():
+    x = np.random.default_rng(0).uniform(-1, 1, (600, 2)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(np.int32)  # opposite quadrants
+    rows = x[:400], y[:400], x[400:], y[400:]
+    assert linear_probe(*rows, num_classes=2).top1 < 0.7
+    assert linear_probe(*rows, num_classes=2, **module.MLP).top1 > 0.9
+
+
+def test_hidden_layers_are_matrices_and_rectifiers():
+    numbers = np.random.default_rng(0)
+    head = {"hidden_0": {"kernel": numbers.normal(size=(4, 3)), "bias": numbers.normal(size=3)}}
+    head |= {"kernel": numbers.normal(size=(3, 2)), "bias": numbers.normal(size=2)}
+    x = numbers.normal(size=(5, 4))
+    wanted = np.maximum(x @ head["hidden_0"]["kernel"] + head["hidden_0"]["bias"], 0) @ head["kernel"] + head["bias"]
+    np.testing.assert_allclose(module._logits(module.jax.tree.map(np.float32, head), np.float32(x)), wanted, atol=1e-5)

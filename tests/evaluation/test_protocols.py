@@ -55,7 +55,7 @@ def test_running_again_replaces_its_rows(rows):
 
 
 def row(protocol, kind, value, std=None):
-    return {"protocol": protocol, "features": kind, "value": value, "std": std}
+    return {"protocol": protocol, "features": kind, "value": value, "std": std, "labels_per_class": 10}
 
 
 def test_table():
@@ -75,7 +75,7 @@ def test_table():
 def test_unknown_protocol_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'few_label'"):
         protocols.check(("knn", "few_labels"))
-    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, knn, linear, "):
+    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, finetune, knn, "):
         protocols.evaluate(protocols.Context(split="test"), ("xyz",))
     assert protocols.check(["knn"]) == ("knn",)
 
@@ -86,6 +86,8 @@ def test_what_the_data_does_not_have_is_said_in_a_line(capsys):
         "knn is left out: it needs label, and the data has none; set config.eval.source\n"
     )
     assert protocols.possible(("knn", "pretext"), frozenset({"label"})) == ("knn", "pretext")
+    assert protocols.possible(("layers",), frozenset({"label"})) == ()
+    assert "it needs layers, and the encoder names none; set config.eval.layers" in capsys.readouterr().out
 
 
 def test_the_gain_is_against_the_better_random_encoder():
@@ -109,3 +111,32 @@ def test_a_speaker_who_is_left_out_is_not_trained_on():
     linear, speaker, unseen = protocols.evaluate(context, ["linear", "speaker", "unseen_speaker"])
     assert linear["value"] == speaker["value"] == 1.0 and speaker.keys() == unseen.keys() == KEYS
     assert unseen["value"] < 0.75
+
+
+def test_every_layer_has_a_row_of_every_encoder():
+    def inner(layer, pool):
+        told = {"good": Y, "bad": np.zeros_like(Y)}[layer]
+        x = np.eye(10, dtype=np.float32)[told]
+        return {"encoder": ({"features": x[:1437], "label": Y[:1437]}, {"features": x[1437:], "label": Y[1437:]})}
+
+    context = protocols.Context(inner=inner, layers=("bad", "good"), num_classes=10, split="test")
+    rows = protocols.evaluate(context, ["layers"])
+    assert [(row["layer"], row["n"]) for row in rows] == [("bad", 360), ("good", 360)]
+    assert rows[0]["value"] < 0.2 and rows[1]["value"] > 0.99
+    assert protocols.told(rows).splitlines()[1].split() == ["layer", "good", "trained", "encoder", "100.0"]
+
+
+def test_the_number_of_labels_a_class_is_an_option(rows):
+    context = protocols.Context(
+        features=lambda: {"input": (TRAIN, TEST)}, num_classes=10, split="test", labels_per_class=20
+    )
+    (found,) = protocols.evaluate(context, ["few_label"])
+    ten = next(row for row in rows if row["protocol"] == "few_label" and row["features"] == "input")
+    assert found["labels_per_class"] == 20 and found["value"] > ten["value"]
+    assert "20 labels a class" in protocols.table([found]) and len(protocols.merge(rows, [found])) == len(rows) + 1
+
+
+def test_another_pooling_has_rows_of_its_own():
+    context = protocols.Context(split="test", pool="mean")
+    assert context.row("knn", "encoder", 0.5, 1)["layer"] == "pool mean"
+    assert context.row("knn", "input", 0.5, 1)["layer"] is None

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax import methods, pretrain
+from ssl_jax import evaluate, methods, pretrain
 from ssl_jax.data import sources, text, wordpiece
 from ssl_jax.fill import fill
 from ssl_jax.methods import bert
@@ -148,7 +148,7 @@ def test_features_are_those_of_the_words_whatever_the_padding(parts):
     assert encode(params, state, {"tokens": tokens}, layer="tokens").shape == (8, 24, 16)
 
 
-def test_a_run_fills_in_words(tmp_path, tiny):
+def test_a_run_fills_in_words_and_is_fine_tuned_on_sentences(tmp_path, tiny):
     config = tiny("bert")
     config.eval.protocols = ()
     assert pretrain.pretrain(config, tmp_path / "run") == "finished"
@@ -156,6 +156,12 @@ def test_a_run_fills_in_words(tmp_path, tiny):
     assert len(told) == 3 and told[0][1] >= told[1][1] > 0
     with pytest.raises(ValueError, match=r"has 0 \[MASK\]"):
         fill(tmp_path / "run", "the cat")
+    settings = "epochs=12,learning_rate=0.08,layer_decay=1,batch_size=32"
+    rows = evaluate.evaluate(tmp_path / "run", ("finetune",), data="synthetic_text:96", finetune=settings)
+    assert {row["features"]: row["n"] for row in rows} == {"random": 96, "encoder": 96}
+    assert min(row["value"] for row in rows) > 0.6  # of four topics
+    with pytest.raises(ValueError, match="mix images, and the data has tokens"):
+        evaluate.evaluate(tmp_path / "run", ("finetune",), data="synthetic_text:96", finetune="mixup=0.8")
 
 
 def test_published_vocabularies_are_read(tmp_path):

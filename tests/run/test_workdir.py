@@ -50,7 +50,8 @@ def test_the_digest_is_that_of_the_mathematics(tiny):
         "parallel.mode", "parallel.devices", "parallel.strict", "parallel.blocks", "data.workers",
         "train.microbatches",
         "train.keep", "train.keep_every", "train.keep_best", "train.best", "train.wandb", "eval.protocols",
-        "train.on_nonfinite", "train.skip_limit",
+        "train.on_nonfinite", "train.skip_limit", "eval.pool", "eval.layers",
+        "eval.labels_per_class", "eval.unlabelled", *(f"eval.finetune.{name}" for name in config.eval.finetune),
         "train.log_every", "train.eval_every", "train.checkpoint_every",
     }  # fmt: skip
     for name in flat:

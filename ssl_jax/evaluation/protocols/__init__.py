@@ -20,7 +20,9 @@ KINDS = {
     "random": "random encoder",
     "encoder": "trained encoder",
 }
-PROBES = ("knn", "linear", "linear_paper", "few_label", "speaker", "unseen_speaker")  # the columns of the table
+PROBES = (  # the columns of the table
+    "knn", "linear", "linear_paper", "linear_norm", "mlp", "few_label", "speaker", "unseen_speaker", "finetune",
+)  # fmt: skip
 FILES = ("analogies", "similarities")  # of questions about words: keys of `config.eval`
 WORDS = {"words", *FILES}  # what protocols of words need, and no features
 NAMES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
@@ -39,11 +41,18 @@ class Context:
       words: kind -> (words, vectors float32 `[V, D]`), for methods that have a vocabulary.
       files: name of `FILES` -> path, "" for none.
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
-      test: the test split.
+      finetune: `() -> finetune.Task`, the networks themselves and their data.
+      inner: `(layer, pool, keep, whole) -> kind -> (train, test)`, as `features`, of `pool(maps)` of an inner layer,
+        with the keys `keep`; `whole`: of images that are not cropped.
+      layers: names of the inner layers that are probed.
+      train, test: the splits.
       classes, prompts: names of the labels, and texts with {} in place of a name.
       num_classes: the number of classes that names are wanted for; probes count those that occur.
       split: the name of the test split.
       layer: the layer that the features come from; None is the encoder's output.
+      pool: the pooling of tokens that was asked for, "" for the encoder's own.
+      labels_per_class: of the protocol `few_label`.
+      unlabelled: the value of pixels of a `mask` that do not count.
       seed: of whatever is drawn; the same for every kind, so that differences are paired.
       input_title: what the features of the input itself are called.
     """
@@ -54,19 +63,27 @@ class Context:
     words: Callable | None = None
     files: dict = dataclasses.field(default_factory=dict)
     towers: Callable[[], dict] = dict
+    finetune: Callable | None = None
+    inner: Callable | None = None
+    layers: tuple[str, ...] = ()
+    train: Any = None
     test: Any = None
     classes: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
     num_classes: int | None = None
     split: str
     layer: str | None = None
+    pool: str = ""
+    labels_per_class: int = 10
+    unlabelled: int = 255
     seed: int = 0
     input_title: str = KINDS["input"]
 
     def row(self, protocol: str, kind: str, value: float, n: int, **changes) -> dict:
         """A row of `evaluation.json`."""
         common = {"protocol": protocol, "features": kind, "metric": "top1", "value": value, "std": None, "n": n}
-        layer = None if kind in ("chance", "input") else self.layer
+        layer = self.layer or (f"pool {self.pool}" if self.pool else None)
+        layer = None if kind in ("chance", "input") else layer
         common |= {"split": self.split, "layer": layer, "labels_per_class": None}
         return common | changes
 
@@ -124,6 +141,7 @@ def possible(names, has) -> tuple[str, ...]:
         if missing:
             way = [f"config.eval.{key}" for key in FILES if key in missing]
             said = f"no file was given; set {', '.join(way)}" if way else "the data has none; set config.eval.source"
+            said = "the encoder names none; set config.eval.layers" if missing == ["layers"] else said
             print(f"{name} is left out: it needs {', '.join(missing)}, and {said}")
         else:
             kept.append(name)
@@ -160,7 +178,7 @@ def merge(old: list, new: list) -> list:
 def told(rows: list, naive: str = KINDS["input"]) -> str:
     """All that is printed of an evaluation: the table of probes, and lines of what is no probe."""
     probes = table(rows, naive) if any(_of(rows, name) for name in PROBES) else ""
-    parts = (probes, gains(rows), tower_lines(rows), held_out_lines(rows), word_lines(rows))
+    parts = (probes, gains(rows), layer_lines(rows), tower_lines(rows), held_out_lines(rows), word_lines(rows))
     return "\n".join(part for part in parts if part)
 
 
@@ -170,8 +188,8 @@ def table(rows: list, naive: str = KINDS["input"]) -> str:
     `naive` is what the baseline of the input itself is called.
     """
     names = [name for name in PROBES if _of(rows, name)]
-    lines = [f"{'top-1, %':<18}" + "".join(f"{load(name).TITLE:>20}" for name in names)]
-    for kind, title in (KINDS | {"input": naive}).items():
+    lines = [f"{'top-1, %':<18}" + "".join(f"{title(rows, name):>20}" for name in names)]
+    for kind, said in (KINDS | {"input": naive}).items():
         cells = []
         for name in names:
             found = [row for row in _of(rows, name) if row["features"] == kind]
@@ -180,7 +198,7 @@ def table(rows: list, naive: str = KINDS["input"]) -> str:
                 cell += f" +- {100 * found[-1]['std']:.1f}"
             cells.append(f"{cell:>20}")
         if any(cell.strip() != "-" for cell in cells):
-            lines.append(f"{title:<18}" + "".join(cells))
+            lines.append(f"{said:<18}" + "".join(cells))
     return "\n".join(lines)
 
 
@@ -191,8 +209,25 @@ def gains(rows: list) -> str:
         value = {row["features"]: row["value"] for row in _of(rows, name)}
         random = [value[kind] for kind in ("random", "random_initial") if kind in value]
         if random and "encoder" in value:
-            said.append(f"{load(name).TITLE} {100 * (value['encoder'] - max(random)):+.1f}")
+            said.append(f"{title(rows, name)} {100 * (value['encoder'] - max(random)):+.1f}")
     return f"against the better random encoder: {', '.join(said)}" if said else ""
+
+
+def title(rows: list, name: str) -> str:
+    """What the column of a protocol is called."""
+    return load(name).TITLE.format(next((row["labels_per_class"] for row in _of(rows, name)), ""))
+
+
+def layer_lines(rows: list) -> str:
+    """Probes of inner layers and of pixels in percent, a line for each layer or metric, beside the baselines."""
+    lines = []
+    for protocol, key in (("layers", "layer"), ("segmentation", "metric")):
+        held = _of(rows, protocol)
+        for name in dict.fromkeys(row[key] for row in held):
+            value = {row["features"]: row["value"] for row in held if row[key] == name}
+            cells = [f"{KINDS[kind]} {100 * value[kind]:.1f}" for kind in (*KINDS,) if kind in value]
+            lines.append(f"{load(protocol).TITLE:<10} {name:<12}" + "   ".join(cells))
+    return "\n".join(lines)
 
 
 def tower_lines(rows: list) -> str:

@@ -1,9 +1,8 @@
-"""Logistic regression on ten labels a class, the mean over twenty draws of them."""
+"""Logistic regression on `config.eval.labels_per_class` labels a class, the mean over twenty draws of them."""
 
 from ssl_jax.evaluation.few_label import few_label
 
-LABELS_PER_CLASS = 10
-TITLE, NEEDS = f"{LABELS_PER_CLASS} labels a class", frozenset({"label"})
+TITLE, NEEDS = "{} labels a class", frozenset({"label"})
 
 
 def run(context) -> list[dict]:
@@ -12,8 +11,8 @@ def run(context) -> list[dict]:
     def score(train, test, num_classes):
         result = few_label(
             train["features"], train["label"], test["features"], test["label"],
-            num_classes=num_classes, labels_per_class=LABELS_PER_CLASS, seed=context.seed,
+            num_classes=num_classes, labels_per_class=context.labels_per_class, seed=context.seed,
         )  # fmt: skip
-        return {"value": result.mean, "std": result.std, "labels_per_class": LABELS_PER_CLASS}
+        return {"value": result.mean, "std": result.std, "labels_per_class": context.labels_per_class}
 
     return context.probe("few_label", score)

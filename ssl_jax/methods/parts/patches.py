@@ -88,6 +88,16 @@ def harmonic(images, hidden, steps: int | None = None, hole: int = 0):
     return lax.fori_loop(0, steps or 4 * max(images.shape[1:3]), relax, carry)[0]
 
 
+def reconstructions(images, prediction, masked, size: int):
+    """Images `[b, H, W, C]` as seen (hidden patches 0), with predicted patches in the hidden places, and as they are.
+
+    `prediction` `[b, N, P]`, in the units of the images; `masked` bool `[b, N]`.
+    """
+    true, masked = patchify(images, size), masked[..., None]
+    shown = jnp.where(masked, 0, true), jnp.where(masked, prediction, true), true
+    return [unpatchify(one, size, *images.shape[1:3]) for one in shown]
+
+
 def sheet(*columns) -> np.ndarray:
     """Images uint8 `[b, H, W, 3]` side by side, an example a row, with a white line between them: `[., ., 3]`."""
     frame = [(0, 0), (0, 2), (0, 2), (0, 0)]

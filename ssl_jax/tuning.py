@@ -1,0 +1,102 @@
+"""What the protocol `finetune` trains: a run's method built for training on labels, batches of its data, devices."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import ml_collections
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ssl_jax import methods
+from ssl_jax.data import pipeline
+from ssl_jax.defaults.check import EVAL, FINETUNE
+from ssl_jax.encoder import features_of, with_pool
+from ssl_jax.evaluation import finetune, labels
+
+
+def task(
+    config, known: dict, encoders: Callable, train, test, watch: Callable, layer: str | None = None
+) -> finetune.Task:
+    """The `finetune.Task` of a run.
+
+    Args:
+      config: of the run; its encoder drops paths at the rate `config.eval.finetune.drop_path`, where it can.
+      known: the facts of the method.
+      encoders: `() -> {kind: Encoder}`.
+      train, test: sources as `encode` reads them; rows without a label are left out.
+      watch: wraps the batches of the test split.
+      layer: which the classifier stands on; None for the encoder's output.
+    """
+    settings, numbers = config.eval.finetune.to_dict(), labels.classes(train.labels)
+    train, test = (labels.Labelled(source, numbers) for source in (train, test))
+    tuned = ml_collections.ConfigDict(with_pool(config, settings["pool"])).unlock()
+    if "drop_path" in tuned.model:
+        tuned.model.drop_path = settings["drop_path"]
+    rows = min(settings["batch_size"], len(train))
+    devices = jax.local_devices()[: math.gcd(rows, jax.local_device_count())]
+    mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+    def place(tree, shared: bool = False):
+        return jax.device_put(jax.tree.map(np.asarray, tree), NamedSharding(mesh, P() if shared else P("data")))
+
+    return finetune.Task(
+        encode=features_of(methods.build(tuned.lock(), known), layer),
+        networks={kind: (own.params, own.state) for kind, own in encoders().items()},
+        batches=lambda size, seed: pipeline.Batches(train, batch_size=size, seed=seed).iterate(),
+        test=lambda size: watch(pipeline.sequential(test, size)),
+        place=place, examples=len(train), num_classes=train.num_classes, settings=settings,
+    )  # fmt: skip
+
+
+def pooled_by(method: methods.Method, layer: str, pool: Callable, where) -> Callable:
+    """`(params, state, inputs) -> pool(maps of an inner layer)`, jitted; `where`: the devices, a `Parallel`."""
+    return jax.jit(
+        lambda params, state, inputs: pool(method.encode(params, state, inputs, layer=layer)),
+        out_shardings=where.replicated,
+    )
+
+
+def changed(config, changes: dict):
+    """The config of a run with values in place of those of `config.eval`, and with the pooling of tokens it then names.
+
+    `changes`: key -> value; None is no change; that of "finetune" is a text, see `parse`.
+
+    Raises:
+      ValueError: a value that a key may not have.
+    """
+    new = ml_collections.ConfigDict(config).unlock()
+    for name, value in changes.items():
+        if value is None:
+            continue
+        if name == "finetune":
+            new.eval.finetune = parse(value, new.eval.finetune.to_dict())
+        elif not EVAL[name].allows(value):
+            raise ValueError(f"--{name} is {value!r}; expected {EVAL[name].says}")
+        else:
+            new.eval[name] = value
+    return with_pool(new.lock(), new.eval.pool)
+
+
+def parse(text: str, settings: dict) -> dict:
+    """`settings` with the values of "epochs=5,mixup=0.8", each of the type that it has there.
+
+    Raises:
+      ValueError: a name that is not there, or a value that it may not have.
+
+    >>> parse("epochs=5", {"epochs": 20.0, "batch_size": 128})
+    {'epochs': 5.0, 'batch_size': 128}
+    """
+    changed = dict(settings)
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            changed[name] = type(settings[name])(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"--finetune has {part!r}; expected NAME=VALUE with a NAME of {', '.join(settings)}"
+            ) from error
+        if not FINETUNE[name].allows(changed[name]):
+            raise ValueError(f"--finetune has {part!r}; expected {FINETUNE[name].says}")
+    return changed
