@@ -26,7 +26,7 @@ LAYERS = {  # a folder of ssl_jax, or one module in it: what it may import besid
     "train": {"collectives", "dtypes", "methods", "defaults"},
     "run": {"collectives", "dtypes", "methods", "train", "evaluation", "defaults", "recipes"},
     "evaluation": {"collectives", "dtypes", "methods"},
-    "visual": {"collectives", "methods", "evaluation"},
+    "visual": {"collectives", "methods", "evaluation", "defaults"},
     "defaults": set(),
 }
 CONTRACT = {"methods", "methods.api"}  # all that is known of methods outside of their folder
