@@ -23,13 +23,17 @@ def png(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(held.tobytes()).decode()
 
 
-def img(pixels: np.ndarray, alt: str, *, width: int | None = None) -> str:
-    """An `<img>` so many CSS pixels wide (None: as many as the image has), with sharp pixels where it grows."""
-    height, own = pixels.shape[:2]
+def img(pixels: np.ndarray, alt: str, *, width: int | None = None, height: int | None = None) -> str:
+    """An `<img>` so many CSS pixels wide (None: as many as the image has), with sharp pixels where it grows.
+
+    With `height` it is stretched to that height, as spectrograms are; otherwise it keeps its shape.
+    """
+    tall, own = pixels.shape[:2]
     width = width or own
+    stretched = f' style="height:{height}px"' if height else ""
     sharp = ' class="pixels"' if width > own else ""
     return (
-        f'<img{sharp} src="{png(pixels)}" width="{width}" height="{round(width * height / own)}" '
+        f'<img{sharp}{stretched} src="{png(pixels)}" width="{width}" height="{height or round(width * tall / own)}" '
         f'alt="{escape(alt)}">'
     )
 
@@ -92,5 +96,5 @@ def example(row: dict, alt: str, *, width: int = 64) -> str | None:
     if "image" in row:
         return thumbnail(row["image"], alt, width=width)
     if "audio" in row:
-        return img(spectrogram(row["audio"], row["sample_rate"]), alt, width=width)
+        return img(spectrogram(row["audio"], row["sample_rate"]), alt, width=width, height=width // 2)
     return None

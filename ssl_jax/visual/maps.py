@@ -16,6 +16,7 @@ SHAPES = (  # classes differ in colour and in shape
 MOST = 20  # classes with marks of their own; the others are grey
 CELL, LETTER = 16, 6.4  # pixels: of a heat map's cell, and of a letter
 LONGEST = 44  # letters of a name
+LINES = (-5, 15, -18, 28, -31, 41, -44, 54)  # where the base of a word may stand, in pixels below its point
 
 
 def principal(features: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -69,15 +70,16 @@ def marks_of(labels: np.ndarray, classes: Sequence[str] = ()) -> tuple[np.ndarra
 
 
 def words(points: np.ndarray, names: Sequence[str], alt: str, width: int = 760, height: int = 460) -> str:
-    """Words at points `[N, 2]`; those that would cover an earlier one are left out."""
+    """Dots at points `[N, 2]` with their words above or below, as near as others leave room, if they leave any."""
     places, taken, parts = _fit(points, width, height, 40), [], []
     for (x, y), name in zip(places, names, strict=True):
+        parts.append(f'<circle class="others" cx="{x:.0f}" cy="{y:.0f}" r="2"/>')
         half = LETTER * len(name) / 2 + 2
-        box = (x - half, y - 7, x + half, y + 7)
-        if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-            continue
-        taken.append(box)
-        parts.append(f'<text class="word" x="{x:.0f}" y="{y + 4:.0f}">{escape(name)}</text>')
+        for base in (y + shift for shift in LINES if 12 < y + shift < height - 4):
+            if not any(abs(x - other) < half + far and abs(base - line) < 12 for other, line, far in taken):
+                taken.append((x, base, half))
+                parts.append(f'<text class="word" x="{x:.0f}" y="{base:.0f}">{escape(name)}</text>')
+                break
     return (
         f'<div class="scroll"><svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(alt)}"><rect class="frame" x=".5" y=".5" width="{width - 1}" height="{height - 1}" '

@@ -72,8 +72,12 @@ def test_principal_components_are_those_of_the_covariance():
 
 
 def test_words_do_not_cover_one_another():
-    drawn = maps.words(np.array([[0.0, 0.0], [0.001, 0.0], [1.0, 1.0]]), ["king", "queen", "<b>"], "words")
-    assert "king" in drawn and "queen" not in drawn and "&lt;b&gt;" in drawn
+    names = [f"word{i}" for i in range(20)] + ["<b>", "<i>"]
+    drawn = maps.words(np.array([[0.5, 0.5]] * 20 + [[1.0, 1.0], [0.0, 0.0]]), names, "words")
+    found = re.findall(r'class="word" x="(\d+)" y="(\d+)">([^<]*)<', drawn)
+    assert found[0][2] == "word0" and found[-2][2] == "&lt;b&gt;" and len(found) == 10  # the others find no room
+    lines = [int(y) for x, y, _ in found if x == found[0][0]]
+    assert drawn.count("<circle") == 22 and np.diff(sorted(lines)).min() >= 12
 
 
 def test_a_png_holds_the_pixels():

@@ -11,7 +11,7 @@ from ssl_jax.visual.page import missing, table
 from ssl_jax.visual.sections import Missing, pairs, words
 
 TITLE = "Pictures"
-WIDEST = 640
+WIDEST, TALLEST = 640, 1000  # CSS pixels to which a picture grows
 
 
 def show(run) -> str:
@@ -43,7 +43,7 @@ def _picture(name: str, held) -> str:
     if isinstance(held, Heatmap):
         return maps.heatmap(held.values, held.rows, held.columns, alt=_title(name))
     pixels = np.asarray(held)
-    scale = max(1, min(6, WIDEST // pixels.shape[1]))
+    scale = max(1, min(6, WIDEST // pixels.shape[1], TALLEST // pixels.shape[0]))
     return images.img(pixels, _title(name), width=scale * pixels.shape[1])
 
 

@@ -46,5 +46,5 @@ def _sound(run, batch, views) -> str:
     cells = []
     for i in range(min(EXAMPLES, len(batch["audio"]))):
         held = images.spectrogram(np.asarray(views["view_0"][i]), run.keys["data.sample_rate"])
-        cells.append(images.img(held, f"spectrogram of window {i + 1}", width=300))
+        cells.append(images.img(held, f"spectrogram of window {i + 1}", width=300, height=90))
     return '<p class="soft">Windows of sound, as log-mel spectrograms: time goes to the right.</p>' + sheet(2, cells)

@@ -26,6 +26,6 @@ def show(run) -> str:
     ]
     return (
         f"<h3>Word map</h3><p class=\"soft\">Two principal components of {len(words)} frequent words' vectors, "
-        f"{percent(shares.sum())} of their variance; words that would cover more frequent ones are left out.</p>{drawn}"
+        f"{percent(shares.sum())} of their variance; words stand where more frequent ones leave room.</p>{drawn}"
         f"<h3>Nearest words</h3>{table(('word', 'nearest, and their cosines'), rows)}"
     )
