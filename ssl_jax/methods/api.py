@@ -40,6 +40,21 @@ class Progress(NamedTuple):
         return jnp.floor(jnp.asarray(self.step, float) / self.steps_per_epoch)
 
 
+class Table(NamedTuple):
+    """A picture in words: rows of texts below the titles of their columns."""
+
+    titles: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+class Heatmap(NamedTuple):
+    """A picture of shares: `values` float `[R, C]` in [0, 1], and the names of its rows and columns."""
+
+    values: Any
+    rows: list[str]
+    columns: list[str]
+
+
 def matrices_and_vectors(params: PyTree) -> PyTree:
     """The usual groups: "vectors" for biases and norm parameters (one dimension or none), "default" for the rest."""
     return jax.tree.map(lambda leaf: "vectors" if leaf.ndim <= 1 else "default", params)
@@ -81,7 +96,8 @@ class Method:
         it then, and the key of that step. Runs on the host at evaluations, not inside the step.
       groups: `params -> tree of names`; the names index `config.optim.groups`.
       describe: `global batch size -> {label: text}`, start-up lines, such as the number of negatives.
-      pictures: `(params, state, batch, key) -> {name: uint8 array [H, W, 3]}`, or None: what the report shows.
+      pictures: `(params, state, batch, key) -> {name: picture}`, or None: what the report shows of a batch after views:
+        uint8 arrays `[H, W, 3]`, `Table` or `Heatmap`. Its docstring says what one sees; it is printed above them.
       baselines: `(batch after views, outputs) -> {name: scalar}`, or None: what trivial predictions reach at the
         pretext task, beside which its held-out metrics are printed.
       table_rows: `batch after views -> {table: int32 ids [b, n]}`, or None: embedding tables `params[table]` `[V, D]`

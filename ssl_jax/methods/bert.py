@@ -16,7 +16,7 @@ from ssl_jax.augment.token_masks import choose_places, hide
 from ssl_jax.data import wordpiece
 from ssl_jax.losses.embeddings import mean
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import networks, ngrams, packing
+from ssl_jax.methods.parts import networks, ngrams, packing, reading
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.methods.parts.text import Documents
 from ssl_jax.models.bert import SIZES, Bert, MaskedHead, NextSentenceHead
@@ -150,6 +150,19 @@ def build(config, facts) -> Method:
         right = {name: (token == batch["target"]).astype(jnp.float32) for name, token in told.items()}
         return {f"mask_token_top1 of {name}": mean(x.ravel(), batch["masked"].ravel()) for name, x in right.items()}
 
+    def pictures(params, state, batch, key):
+        """What is told of hidden tokens; and which token (a column) each token (a row) of a text attends to.
+
+        Attention is the mean over heads; each row is stretched from its smallest value (empty) to its largest (full).
+        """
+        outputs, _ = embed(params, state, batch, key, None, None, train=False)
+        logits = jnp.einsum("bpd,vd->bpv", outputs["hidden"], params["encoder"]["token_embedding"])
+        shares = jax.nn.softmax(logits + params["masked_head"]["bias"][None, None])
+        one = batch["documents"][0] == batch["documents"][0, 0]
+        text = (np.asarray(batch[name][0])[np.asarray(one)] for name in ("tokens", "segments"))
+        shown = {"hidden_tokens": reading.fill_ins(tokenizer, batch, np.asarray(shares))}
+        return shown | reading.attention_maps(encoder, tokenizer, params["encoder"], *text)
+
     return Method(
         init=init,
         views=views,
@@ -157,6 +170,7 @@ def build(config, facts) -> Method:
         objective=objective,
         encode=encode,
         baselines=baselines,
+        pictures=pictures,
         describe=lambda batch_size: {"vocabulary": f"{size} tokens", "tokens": f"{batch_size * method.length} a step"},
     )
 

@@ -133,15 +133,6 @@ def test_encoders_of_images_and_texts_share_a_space(parts, name):
         encoder.Encoder(None, None, {}, {}).text(["a dog"])
 
 
-@METHODS
-def test_pictures_show_cosines_and_the_images_found(parts, name):
-    _, method, views, params, state = parts(name)
-    pictures = method.pictures(params, state, views, jax.random.key(2))
-    assert pictures["cosines"].shape == (64, 64, 3) and pictures["cosines"].dtype == jnp.uint8
-    assert pictures["retrieval"].shape == (8 * 18, 6 * 18, 3) and pictures["retrieval"].dtype == np.uint8
-    assert pictures["cosines"].max() == 255 and pictures["cosines"].min() == 0
-
-
 @pytest.mark.parametrize(
     "name, changes, message",
     [

@@ -15,10 +15,8 @@ import numpy as np
 from ssl_jax import models
 from ssl_jax.data import tokenizer as bpe
 from ssl_jax.data.tokenizer import Tokenizer
-from ssl_jax.methods.parts import image, networks, patches
+from ssl_jax.methods.parts import image, networks
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
-
-MATRIX, SHEET, BEST = 32, 8, 5  # of the report: examples of the matrix, texts of the sheet, images found for each
 
 
 def facts(source, config) -> dict[str, np.ndarray]:
@@ -88,7 +86,7 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
     """
     make, one_view = networks.make_networks(config), image.one_view(config)
     text_tower = models.build(config.model.text, norm=None, dtype=compute_dtype(config))
-    prepare, to_pixels = image.image_inputs(config), image.to_pixels(config)
+    prepare = image.image_inputs(config)
     tokenizer, dimension, wide = _tokenizer(config, known), config.method.dimension, wide_dtype(config)
     widths = {"text": text_tower.feature_dim} | ({"encoder": make()["encoder"].feature_dim} if image_projection else {})
     projections = {"encoder": "image_projection", "text": "text_projection"}
@@ -138,18 +136,6 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         )  # fmt: skip
         return unit(projected(tower, found, params)) if layer == "projection" else found
 
-    def pictures(params, state, batch, key):
-        """The cosines of every text (a row) and every image; and for some texts, its image and the five found first."""
-        outputs, _ = embed(params, state, batch, key, None, None, train=False)
-        cosines = unit(outputs["z_b"]) @ unit(outputs["z_a"]).T
-        shown = cosines[:MATRIX, :MATRIX]
-        grey = jnp.uint8(255 * (shown - shown.min()) / jnp.maximum(shown.max() - shown.min(), 1e-6) + 0.5)
-        matrix = jnp.repeat(jnp.repeat(grey, 8, axis=0), 8, axis=1)
-        found = jnp.argsort(-cosines[:SHEET], axis=1)[:, :BEST]
-        images = to_pixels(batch["view_0"])
-        columns = [images[: len(found)], *(images[found[:, place]] for place in range(found.shape[1]))]
-        return {"cosines": jnp.stack([matrix] * 3, axis=-1), "retrieval": patches.sheet(*columns)}
-
     def groups(params):
         """Gains, biases and the class token, which is a vector in the published code, go without weight decay."""
 
@@ -160,7 +146,7 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         return jax.tree_util.tree_map_with_path(name, params)
 
     return {
-        "init": init, "views": views, "embed": embed, "encode": encode, "pictures": pictures, "groups": groups,
+        "init": init, "views": views, "embed": embed, "encode": encode, "groups": groups,
         "tokenize": lambda text, truncate: {"tokens": tokenizer(text, truncate=truncate)},
     }  # fmt: skip
 
