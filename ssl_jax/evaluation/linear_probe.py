@@ -20,6 +20,9 @@ from ssl_jax.evaluation.features import shuffled_ranks, statistics
 # 0.1 * batch / 256, cosine decay, no warm-up. ImageNet: 90 epochs at batch 4096, weight decay 1e-6; CIFAR-10: these.
 PAPER = dict(learning_rates=(0.1,), weight_decays=(0.0,), epochs=100, batch_size=512, standardised=False)
 
+# Counts of words, of which each document has few: a rare word's column must not be stretched to unit variance.
+SPARSE = dict(learning_rates=(1.0, 3.0, 10.0, 30.0), weight_decays=(0.0, 1e-4, 1e-3), standardised=False)
+
 
 class LinearResult(NamedTuple):
     """The winner's test accuracy and settings; accuracies are fractions."""

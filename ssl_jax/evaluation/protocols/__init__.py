@@ -14,6 +14,7 @@ from typing import Any
 KINDS = {
     "chance": "chance",
     "input": "input pixels",
+    "vectors": "input vectors",
     "random_initial": "random, initial",
     "random": "random encoder",
     "encoder": "trained encoder",
@@ -64,7 +65,7 @@ class Context:
     def row(self, protocol: str, kind: str, value: float, n: int, **changes) -> dict:
         """A row of `evaluation.json`."""
         common = {"protocol": protocol, "features": kind, "metric": "top1", "value": value, "std": None, "n": n}
-        layer = None if kind in ("chance", "input") else self.layer
+        layer = None if kind in ("chance", "input", "vectors") else self.layer
         common |= {"split": self.split, "layer": layer, "labels_per_class": None}
         return common | changes
 
