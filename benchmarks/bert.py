@@ -3,7 +3,8 @@
     python -m benchmarks.bert [--size=mini --length=64 --batch_size=32 --vocabulary=8000] [--output=bert.json]
 
 Forward pass, both losses, backward pass, clipping and the update of AdamW in float32 on all cores, from the same
-weights on the same masked rows; the masks of ours are drawn inside of its step. Both losses of the first step are
+weights on the same masked rows; the masks of ours are drawn inside of its step, and of theirs every place reaches the
+product with the vocabulary. Both losses of the first step are
 printed, which must agree. The figure to look at is the last one, the ratio of the medians: below 1, ours is faster.
 Run it from the root of the repository, on a machine that does nothing else. Needs torch and transformers.
 """
