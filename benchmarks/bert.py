@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.step import by_turns, stepping
 from ssl_jax.data import wordpiece
-from ssl_jax.methods.bert import make_networks
+from ssl_jax.models.bert import SIZES
 from ssl_jax.models.bert_tensors import to_tensors
 from ssl_jax.recipes import get_config
 from ssl_jax.train import experiment
@@ -70,10 +70,10 @@ def theirs(config, params, views, learning_rate: float):
     from transformers import BertConfig, BertForPreTraining
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    method, model, encoder = config.method, config.model, make_networks(config, config.method.vocabulary)[0]
+    method, model, size = config.method, config.model, SIZES[config.model.size]
     network = BertForPreTraining(BertConfig(
-        vocab_size=method.vocabulary, hidden_size=encoder.width, num_hidden_layers=encoder.depth,
-        num_attention_heads=encoder.heads, intermediate_size=4 * encoder.width, hidden_act="gelu_new",
+        vocab_size=method.vocabulary, hidden_size=size["width"], num_hidden_layers=size["depth"],
+        num_attention_heads=size["heads"], intermediate_size=4 * size["width"], hidden_act="gelu_new",
         max_position_embeddings=model.positions, hidden_dropout_prob=model.dropout,
         attention_probs_dropout_prob=model.attention_dropout, layer_norm_eps=model.epsilon,
     ))  # fmt: skip
