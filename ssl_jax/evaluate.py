@@ -16,7 +16,7 @@ from absl import flags
 
 from ssl_jax import methods, models, tuning
 from ssl_jax.data import pipeline, sources
-from ssl_jax.encoder import KEPT, Encoder, load_encoder
+from ssl_jax.encoder import KEPT, Encoder, load_encoder, make_encoder
 from ssl_jax.evaluation import features, held_out, inputs, labels, protocols, towers
 from ssl_jax.models.norm import BatchNorm
 from ssl_jax.paths import expand
@@ -94,6 +94,9 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     @functools.cache
     def found():
         kinds = {kind: own.rows for kind, own in encoders().items()}
+        if method.input_layer:  # the mean of the trained vectors of tokens, whatever stands around them
+            vectors = make_encoder(method, encoder.parallel, encoder.params, encoder.state, method.input_layer)
+            kinds = {"vectors": vectors.rows, **kinds}
         if naive:
             kinds = {"input": lambda source, watch: naive(source), **kinds}
         elif title:

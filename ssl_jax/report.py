@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from ssl_jax import encoder, methods
+from ssl_jax import encoder, methods, paths
 from ssl_jax.data import pipeline, sources
 from ssl_jax.evaluation import inputs
 from ssl_jax.run import command_line, facts, workdir
@@ -126,8 +126,8 @@ class Run:
 
 def report(directory, output=None, data: str | None = None, checkpoint: str = "latest") -> Path:
     """Writes the page of a run, `report.html` in its directory unless `output` names a file; returns where it is."""
-    directory = Path(directory).expanduser()
-    output = Path(output).expanduser() if output else directory / "report.html"
+    directory = paths.expand(directory)
+    output = paths.output(output or directory / "report.html")
     run = Run(directory, data, checkpoint)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     html = page(

@@ -5,7 +5,6 @@ A tokenizer is JSON, the format of the `tokenizers` library, which does the work
 
 from collections.abc import Iterable
 
-from ssl_jax.data.tokenizer import whole
 from ssl_jax.paths import expand
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4 of a trained vocabulary
@@ -40,20 +39,21 @@ def read(path: str, lower_case: bool = True) -> str:
     """A published vocabulary: `vocab.txt`, a token a line, or `tokenizer.json` of the `tokenizers` library.
 
     Raises:
-      ValueError: there is no such file, or it lacks a special token.
+      ValueError: there is no such file, it is not of its kind, or it lacks a special token.
     """
     file = expand(path)
     if not file.is_file() or file.suffix not in (".txt", ".json"):
         raise ValueError(f"{path} is no vocabulary; expected vocab.txt, a token a line, or tokenizer.json")
     try:
-        if file.suffix == ".json":
-            return whole(file)
-        tokens = file.read_text(encoding="utf-8").splitlines()
-    except Exception as error:  # what the library says of a damaged file
-        raise ValueError(f"{path} cannot be read ({error}); get a whole copy of it") from error
+        text = file.read_text(encoding="utf-8")
+        tokens = load(text).get_vocab() if file.suffix == ".json" else text.splitlines()
+    except Exception as error:  # the library raises nothing narrower
+        raise ValueError(f"{path} cannot be read ({error}); expected a vocabulary in UTF-8, a whole copy") from error
     missing = [token for token in SPECIAL if token not in tokens]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; expected a vocabulary of BERT")
+    if file.suffix == ".json":
+        return text
     return _tokenizer(lower_case, {token: number for number, token in enumerate(tokens)}).to_str()
 
 

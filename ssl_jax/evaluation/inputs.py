@@ -50,13 +50,15 @@ def word_rows(source, rarity: np.ndarray) -> dict[str, np.ndarray]:
       rarity: [V]; tokens beyond V are left out.
 
     Returns:
-      `features` float32 [N, V], and `label` int32 [N] where the source has it.
+      `features` float32 [N, V], `sparse` True, for which a probe leaves the columns as they are, and `label` int32 [N]
+      where the source has it.
     """
     rows, size = source.rows(np.arange(len(source))), len(rarity)
     known = [row[(row >= 0) & (row < size)] for row in rows["tokens"]]
     features = np.stack([np.bincount(row, minlength=size) * rarity for row in known]).astype(np.float32)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    return {"features": features} | ({"label": np.asarray(rows["label"], np.int32)} if "label" in rows else {})
+    found = {"features": features, "sparse": True}
+    return found | ({"label": np.asarray(rows["label"], np.int32)} if "label" in rows else {})
 
 
 def sound_rows(source) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ def numbered(train: dict, test: dict, key: str = "label") -> tuple[dict, dict, i
         labelled = np.asarray(rows[key]) >= 0
         if not labelled.any():
             raise ValueError(f"No {name} row has a {key}: all are -1; give data with a {key} in both splits")
-        parts.append({name: np.asarray(array)[labelled] for name, array in rows.items()})
+        parts.append({name: array[labelled] if np.ndim(array) else array for name, array in rows.items()})
     train, test = parts
     numbers = classes(train[key])
     if len(numbers) < 2:

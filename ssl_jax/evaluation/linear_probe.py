@@ -27,6 +27,9 @@ NORM_EPSILON, NORM_MOMENTUM = 1e-6, 0.1
 # Two hidden layers of 200 units, as the non-linear classifiers of rotation prediction, arXiv 1803.07728, section 3.1.
 MLP = dict(hidden=(200, 200), learning_rates=(0.01, 0.03, 0.1), weight_decays=(1e-4, 1e-3, 1e-2))
 
+# Counts of words, of which each document has few: a rare word's column must not be stretched to unit variance.
+SPARSE = dict(learning_rates=(1.0, 3.0, 10.0, 30.0), weight_decays=(0.0, 1e-4, 1e-3), standardised=False)
+
 
 class LinearResult(NamedTuple):
     """The winner's test accuracy and settings; accuracies are fractions."""

@@ -27,14 +27,14 @@ def vocabulary_cross_entropy(hidden, table, bias, targets, weights, *, axis_name
       tile: places at a time; None for as many as make 2^24 logits.
 
     Returns:
-      The scalar whose mean over the axis is the loss of the global batch, and, without gradient, bool `[n]`: whether
-      the largest logit is the target's.
+      The scalar whose mean over the axis is the loss of the global batch, and, without gradient, `-log softmax` of each
+      place `[n]` and bool `[n]`: whether the largest logit is the target's.
 
     Raises:
       ValueError: shapes that do not belong together, targets that are no integers, wrong weights or tile.
 
     >>> h, table = jnp.ones((3, 2)), jnp.zeros((4, 2))
-    >>> loss, right = vocabulary_cross_entropy(h, table, jnp.zeros(4), jnp.array([0, 1, 2]), jnp.ones(3))
+    >>> loss, (each, right) = vocabulary_cross_entropy(h, table, jnp.zeros(4), jnp.array([0, 1, 2]), jnp.ones(3))
     >>> round(float(loss), 4)  # log 4
     1.3863
 
@@ -67,7 +67,8 @@ def vocabulary_cross_entropy(hidden, table, bias, targets, weights, *, axis_name
     losses, right = losses.reshape(-1)[:n], right.reshape(-1)[:n]
     weights = lax.stop_gradient(weights).astype(losses.dtype)
     total = pmean(jnp.sum(weights), axis_name)
-    return jnp.sum(jnp.where(weights > 0, weights * losses, 0)) / jnp.maximum(total, 1e-6), right
+    loss = jnp.sum(jnp.where(weights > 0, weights * losses, 0)) / jnp.maximum(total, 1e-6)
+    return loss, (lax.stop_gradient(losses), right)
 
 
 def _precision(x):

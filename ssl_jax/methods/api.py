@@ -107,6 +107,7 @@ class Method:
       tokenize: `(text, truncate) -> dict of arrays`, or None: what `encode` takes, without its batch axis, in place of
         an image, of methods with a text tower; its layer "projection" is then a space of unit vectors that images and
         texts share. A text that is too long is cut or, without `truncate`, refused.
+      input_layer: the layer of `encode` in which nothing is known of a token but itself, or None: probed as a baseline.
       separable: whether the loss is a plain mean of per-example losses and `objective` leaves the state as it is:
         microbatches then accumulate gradients in one pass, instead of encoding every row twice.
     """
@@ -127,6 +128,7 @@ class Method:
     table_rows: Callable | None = None
     words: Callable | None = None
     tokenize: Callable | None = None
+    input_layer: str | None = None
     separable: bool = False
 
 

@@ -24,6 +24,7 @@ from ssl_jax.models.initializers import choose
 from ssl_jax.models.transformer import ACTIVATIONS
 
 TAKES = "text"
+COUNTED = 2**24  # tokens, the first ones of a text, of which the trivial predictions are counted
 
 
 def facts(source, config) -> dict:
@@ -39,7 +40,8 @@ def facts(source, config) -> dict:
         texts = (source[i]["text"] for i in range(len(source)))
         held = wordpiece.train(texts, method.vocabulary, method.lower_case)
     rows = read(source, config, {"tokenizer": np.frombuffer(held.encode(), np.uint8)}, True)
-    counts = ngrams.count(rows.arrays["tokens"], wordpiece.load(held).get_vocab_size())
+    seen = rows.rows(np.arange(min(len(rows), max(1, COUNTED // config.method.length))))["tokens"]
+    counts = ngrams.count(seen, wordpiece.load(held).get_vocab_size())
     return {"tokenizer": np.frombuffer(held.encode(), np.uint8), **counts}
 
 
@@ -104,17 +106,20 @@ def build(config, facts) -> Method:
     def embed(params, state, batch, key, progress, axis_name, train=True):
         keys = networks.example_keys(key, batch["index"], 0)
         text = batch["tokens"], batch["segments"], batch["documents"]
-        hidden = encoder.apply({"params": params["encoder"]}, *text, train=train, keys=keys)
-        at_places = jnp.take_along_axis(hidden, batch["places"][..., None], axis=1)
+        # And the first token, which tells whether a pair is one; an even number, as cuDNN's attention asks for.
+        places = jnp.pad(batch["places"], ((0, 0), (1, 1 - method.most_masked % 2)))
+        hidden = encoder.apply({"params": params["encoder"]}, *text, train=train, keys=keys, places=places)
         outputs = {name: batch[name] for name in ("target", "counts", "masked", "next")}
-        outputs["hidden"] = masked_head.apply({"params": params["masked_head"]}, at_places)
+        outputs["hidden"] = masked_head.apply(
+            {"params": params["masked_head"]}, hidden[:, 1 : 1 + method.most_masked]
+        )
         if method.next_sentence:
             outputs["next_logits"] = next_head.apply({"params": params["next_head"]}, hidden[:, 0])
         return outputs, state
 
     def objective(params, outputs, state, progress, axis_name):
         flat = {name: outputs[name].reshape(-1, *outputs[name].shape[2:]) for name in ("hidden", "target", "counts")}
-        loss, right = losses.vocabulary_cross_entropy(
+        loss, (own, right) = losses.vocabulary_cross_entropy(
             flat["hidden"], params["encoder"]["token_embedding"], params["masked_head"]["bias"], flat["target"],
             flat["counts"], axis_name=axis_name,
         )  # fmt: skip
@@ -122,6 +127,7 @@ def build(config, facts) -> Method:
         metrics = {
             "masked_loss": loss, "chance_loss": jnp.asarray(math.log(size), loss.dtype),
             "mask_token_top1": mean(right, masked, axis_name=axis_name),
+            "mask_token_log_perplexity": mean(own, masked, axis_name=axis_name),
             "masked_top1": mean(right, flat["counts"], axis_name=axis_name),
         }  # fmt: skip
         if method.next_sentence:
@@ -171,6 +177,7 @@ def build(config, facts) -> Method:
         encode=encode,
         baselines=baselines,
         pictures=pictures,
+        input_layer="embedding",
         describe=lambda batch_size: {"vocabulary": f"{size} tokens", "tokens": f"{batch_size * method.length} a step"},
     )
 
@@ -228,6 +235,11 @@ def check(config) -> None:
         raise ValueError(
             f"config.method.mask_ratio is {method.mask_ratio} and .most_masked {method.most_masked}; expected a ratio "
             "in (0, 1) and 1 place to as many as the row has"
+        )
+    if model.attention == "cudnn" and model.attention_dropout:
+        raise ValueError(
+            f"config.model.attention is 'cudnn', which has no dropout, and .attention_dropout is "
+            f"{model.attention_dropout}; set it to 0, or attention to 'xla'"
         )
     if method.next_sentence and method.packing != "pairs":
         raise ValueError(f"config.method.next_sentence needs pairs, but .packing is {method.packing!r}; change one")

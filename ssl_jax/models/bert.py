@@ -45,8 +45,9 @@ class Bert(nn.Module):
         train: whether anything is dropped.
         keys: [b] typed PRNG keys, one per example; None where nothing is dropped.
         layer: None, or "block_1" to "block_{depth}", or "embedding".
+        places: int32 [b, M], the tokens whose output is wanted, so that the last block makes no others; None: all.
 
-    Returns: [b, T, width] in `dtype`.
+    Returns: [b, T, width], with places [b, M, width], in `dtype`; inner layers are always those of all tokens.
 
     >>> model = Bert(vocabulary=10, width=8, depth=1, heads=2, positions=6)
     >>> tokens = jnp.array([[1, 5, 2, 0]])
@@ -77,7 +78,7 @@ class Bert(nn.Module):
         return ("embedding", *(f"block_{i + 1}" for i in range(self.depth)))
 
     @nn.compact
-    def __call__(self, tokens, segments=None, documents=None, *, train=False, keys=None, layer=None):
+    def __call__(self, tokens, segments=None, documents=None, *, train=False, keys=None, layer=None, places=None):
         b, length = tokens.shape
         if length > self.positions:
             raise ValueError(f"Bert was given sequences of {length} tokens and expects at most {self.positions}.")
@@ -99,10 +100,10 @@ class Bert(nn.Module):
             same = documents[:, :, None] == documents[:, None]  # padding attends to padding: no row without any
             mask = same[:, None]
         blocks = run_blocks(
-            x, depth=self.depth, keys=keys, train=train, mask=mask, remat=self.remat, heads=self.heads,
-            hidden=4 * self.width, norm_first=False, epsilon=self.epsilon, activation=ACTIVATIONS[self.activation],
-            dropout=self.dropout, attention_dropout=self.attention_dropout, implementation=self.implementation,
-            qkv_init=normal, kernel_init=normal, dtype=self.dtype,
+            x, depth=self.depth, keys=keys, train=train, mask=mask, places=places if layer is None else None,
+            remat=self.remat, heads=self.heads, hidden=4 * self.width, norm_first=False, epsilon=self.epsilon,
+            activation=ACTIVATIONS[self.activation], dropout=self.dropout, attention_dropout=self.attention_dropout,
+            implementation=self.implementation, qkv_init=normal, kernel_init=normal, dtype=self.dtype,
         )  # fmt: skip
         for name, after in blocks:
             x = after

@@ -22,14 +22,16 @@ ACTIVATIONS = {"gelu": exact_gelu, "gelu_tanh": partial(nn.gelu, approximate=Tru
 
 
 def run_blocks(
-    x, *, depth: int, keys=None, train: bool = False, mask=None, drop_path: float = 0.0, remat: bool = False, **options
-) -> Iterator[tuple[str, jax.Array]]:
+    x, *, depth: int, keys=None, train: bool = False, mask=None, places=None, drop_path: float = 0.0,
+    remat: bool = False, **options,
+) -> Iterator[tuple[str, jax.Array]]:  # fmt: skip
     """`(name, x)` after each of `depth` blocks, which become children "block_1", ... of the module that calls this.
 
     Args:
         x: tokens [b, T, D].
         depth: how many blocks.
         keys, train, mask: see `Block`.
+        places: the tokens that the last block gives, see `Block`.
         drop_path: rate of `DropPath` in the last block, growing linearly from 0 in the first one.
         remat: whether the backward pass computes each block again, instead of keeping its activations.
         options: the other arguments of `Block`.
@@ -39,7 +41,8 @@ def run_blocks(
     make = nn.remat(Block, static_argnums=(3,)) if remat else Block
     for i in range(depth):
         name, rate = f"block_{i + 1}", drop_path * i / max(depth - 1, 1)
-        x = make(number=i + 1, drop_path=rate, **options, name=name)(x, keys, train, mask)
+        given = places if i == depth - 1 else None
+        x = make(number=i + 1, drop_path=rate, **options, name=name)(x, keys, train, mask, given)
         yield name, x
 
 
@@ -80,6 +83,7 @@ class Block(nn.Module):
         train: whether anything is dropped.
         mask: bool, broadcastable to [b, heads, T, T], True where a token (the third axis) may attend to another; or
             None.
+        places: int [b, M], the tokens that are given, as [b, M, D]; all others are attended to and no more. None: all.
     """
 
     number: int
@@ -98,7 +102,7 @@ class Block(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, keys, train: bool, mask=None):
+    def __call__(self, x, keys, train: bool, mask=None, places=None):
         wide = jnp.promote_types(self.dtype, jnp.float32)
         norm_1, norm_2 = (
             nn.LayerNorm(self.epsilon, dtype=self.dtype, param_dtype=wide, use_fast_variance=False, name=name)
@@ -115,10 +119,15 @@ class Block(nn.Module):
             return DropPath(self.drop_path, 2 * self.number + branch)(y, keys, train)
 
         if self.norm_first:
-            x = x + dropped(attention(norm_1(x), keys, train, mask), 0)
+            x = tokens_at(places, x) + dropped(attention(norm_1(x), keys, train, mask, places), 0)
             return x + dropped(mlp(norm_2(x)), 1)
-        x = norm_1(x + dropped(attention(x, keys, train, mask), 0))
+        x = norm_1(tokens_at(places, x) + dropped(attention(x, keys, train, mask, places), 0))
         return norm_2(x + dropped(mlp(x), 1))
+
+
+def tokens_at(places, x):
+    """Those of the tokens `[b, T, ...]` that stand at `places` `[b, M]`; all where that is None."""
+    return x if places is None else jnp.take_along_axis(x, places.reshape(*places.shape, *(1,) * (x.ndim - 2)), axis=1)
 
 
 class Attention(nn.Module):
@@ -137,11 +146,16 @@ class Attention(nn.Module):
     number: int = 0
 
     @nn.compact
-    def __call__(self, x, keys=None, train: bool = False, mask=None):
+    def __call__(self, x, keys=None, train: bool = False, mask=None, places=None):
+        if self.causal and places is not None:
+            raise ValueError("A causal block was given places; expected None: every token of it is given.")
         (b, tokens, width), wide = x.shape, jnp.promote_types(self.dtype, jnp.float32)
         dense = dict(dtype=self.dtype, param_dtype=wide)
         qkv = Dense(3 * width, kernel_init=self.qkv_init, name="qkv", **dense)(x)
         q, k, v = jnp.moveaxis(qkv.reshape(b, tokens, 3, self.heads, width // self.heads), 2, 0)
+        q = tokens_at(places, q)
+        if places is not None and mask is not None:
+            mask = jnp.take_along_axis(mask, places[:, None, :, None], axis=2)
         drops = self.dropout > 0 and train
         # The function of JAX has no dropout, and rounds its softmax to float32.
         if not drops and (wide == jnp.float32 or self.implementation == "cudnn"):
@@ -155,7 +169,7 @@ class Attention(nn.Module):
                 logits = jnp.where(mask, logits, -jnp.inf)
             weights = Dropout(self.dropout, self.number)(jax.nn.softmax(logits), keys, train)
             y = jnp.einsum("bhqk,bkhd->bqhd", weights.astype(self.dtype), v)
-        return Dense(width, kernel_init=self.kernel_init, name="out", **dense)(y.reshape(x.shape))
+        return Dense(width, kernel_init=self.kernel_init, name="out", **dense)(y.reshape(b, -1, width))
 
 
 class MLP(nn.Module):

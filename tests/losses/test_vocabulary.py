@@ -20,10 +20,11 @@ def test_formula_and_gradients(x64, tile):
     hidden, table, bias, targets, weights = draw()
     loss = lambda *trained: losses.vocabulary_cross_entropy(*trained, targets, weights, tile=tile)  # noqa: E731
     trained = tuple(map(jnp.asarray, (hidden, table, bias)))
-    (value, right), gradients = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*trained)
+    (value, (own, right)), gradients = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(*trained)
     logits = hidden @ table.T + bias
     each = logsumexp(logits, axis=1) - logits[np.arange(16), targets]
     assert value == pytest.approx(np.sum(weights * each) / weights.sum(), rel=1e-12)
+    np.testing.assert_allclose(own, each, rtol=1e-12)
     np.testing.assert_array_equal(right, logits.argmax(1) == targets)
     error = np.exp(logits - logsumexp(logits, axis=1, keepdims=True))
     error[np.arange(16), targets] -= 1

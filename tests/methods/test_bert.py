@@ -14,6 +14,7 @@ from tests.methods.by_hand import PROGRESS
 
 SPECIAL = {name: number for number, name in enumerate(wordpiece.SPECIAL)}
 RNG = np.random.default_rng(0)
+KINDS = ("input", "vectors", "random", "encoder")
 
 
 def documents(count=40, sentences=8):
@@ -59,15 +60,21 @@ def test_rows_of_pairs_have_segments_and_padding():
     assert row["words"][1] == row["words"][2] != row["words"][4] and (row["words"][[0, 3, 5, 6]] == -1).all()
 
 
-def test_full_rows_lose_no_token_and_number_their_documents():
+def test_full_rows_lose_no_token_and_number_their_documents(monkeypatch):
     docs = [(np.arange(100 * k + 10, 100 * k + 10 + size), np.arange(size)) for k, size in enumerate((5, 9, 3, 12))]
-    rows = list(packing.full_rows(docs, SPECIAL, 8, True))
+    (block,) = packing.full_rows(docs, SPECIAL, 8, True)
+    rows = [{key: values[i] for key, values in block.items()} for i in range(len(block["tokens"]))]
     tokens = np.concatenate([row["tokens"][1:] for row in rows])
     whole = np.concatenate([np.append(ids, 3) for ids, _ in docs])
     np.testing.assert_array_equal(tokens, whole[: len(tokens)])
     assert len(whole) - len(tokens) < 7 and all(row["tokens"][0] == 2 for row in rows)
     assert rows[0]["documents"].tolist() == [1] * 7 + [2] and rows[1]["documents"][0] == 1
     assert rows[0]["words"][1:6].tolist() == [0, 1, 2, 3, 4] and rows[0]["words"][[0, 6]].tolist() == [-1, -1]
+    monkeypatch.setattr(packing, "AT_ONCE", 1)  # a block a document: the same rows
+    blocks = list(packing.full_rows(docs, SPECIAL, 8, True))
+    for key, values in block.items():
+        found = np.concatenate([one[key] for one in blocks])
+        np.testing.assert_array_equal(found, values)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +128,8 @@ def test_the_loss_is_that_of_the_places_that_count_and_of_the_pairs(parts):
     assert loss == pytest.approx(told + following, rel=1e-5)
     right = (scores.argmax(-1) == outputs["target"])[np.asarray(outputs["masked"])]
     assert metrics["mask_token_top1"] == pytest.approx(right.mean())
+    own = own[np.asarray(outputs["masked"])]
+    assert metrics["mask_token_log_perplexity"] == pytest.approx(-own.mean(), rel=1e-5)
 
 
 def test_trivial_predictions_by_counting():
@@ -148,20 +157,57 @@ def test_features_are_those_of_the_words_whatever_the_padding(parts):
     assert encode(params, state, {"tokens": tokens}, layer="tokens").shape == (8, 24, 16)
 
 
-def test_a_run_fills_in_words_and_is_fine_tuned_on_sentences(tmp_path, tiny):
-    config = tiny("bert")
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run of the smallest recipe."""
+    from ssl_jax.recipes import CONFIGS, config_module
+
+    directory = tmp_path_factory.mktemp("bert") / "run"
+    config = config_module(CONFIGS / "bert.py").get_config("tiny").unlock()
     config.eval.protocols = ()
-    assert pretrain.pretrain(config, tmp_path / "run") == "finished"
-    (told,) = fill(tmp_path / "run", "the cat [MASK] the dog", count=3)
+    assert pretrain.pretrain(config, directory) == "finished"
+    return directory
+
+
+def test_a_run_fills_in_words(run):
+    (told,) = fill(run, "the cat [MASK] the dog", count=3)
     assert len(told) == 3 and told[0][1] >= told[1][1] > 0
     with pytest.raises(ValueError, match=r"has 0 \[MASK\]"):
-        fill(tmp_path / "run", "the cat")
+        fill(run, "the cat")
+
+
+def test_a_run_is_fine_tuned_on_sentences(run):
     settings = "epochs=12,learning_rate=0.08,layer_decay=1,batch_size=32"
-    rows = evaluate.evaluate(tmp_path / "run", ("finetune",), data="synthetic_text:96", finetune=settings)
+    rows = evaluate.evaluate(run, ("finetune",), data="synthetic_text:96", finetune=settings)
     assert {row["features"]: row["n"] for row in rows} == {"random": 96, "encoder": 96}
     assert min(row["value"] for row in rows) > 0.6  # of four topics
     with pytest.raises(ValueError, match="mix images, and the data has tokens"):
-        evaluate.evaluate(tmp_path / "run", ("finetune",), data="synthetic_text:96", finetune="mixup=0.8")
+        evaluate.evaluate(run, ("finetune",), data="synthetic_text:96", finetune="mixup=0.8")
+
+
+def test_sentences_of_another_file_are_classified_beside_all_baselines(run, tmp_path, capsys):
+    for split, count in (("train", 120), ("test", 60)):
+        source = sources.load(f"synthetic_text:{count}", split)
+        lines = [f"{source[i]['label'] % 2}\t{source[i]['text']}" for i in range(count)]
+        (tmp_path / f"topics_{split}.tsv").write_text("\n".join(["label\tsentence", *lines]))
+    rows = evaluate.evaluate(run, ("knn", "linear"), data=f"tsv:{tmp_path / 'topics'}")
+    said = capsys.readouterr().out
+    value = {(row["protocol"], row["features"]): row["value"] for row in rows}
+    assert value.keys() == {(name, kind) for name in ("knn", "linear") for kind in KINDS}
+    assert all(title in said for title in ("TF-IDF", "input vectors", "random encoder", "trained encoder"))
+    assert value["linear", "input"] > 0.9  # topics are told by their words
+    assert {row["n"] for row in rows} == {60}
+
+
+def test_held_out_words_are_told_beside_counting(run, capsys):
+    rows = evaluate.evaluate(run, ("pretext",))
+    value = {(row["features"], row["metric"]): row["value"] for row in rows}
+    assert value["encoder", "mask_token_perplexity"] == pytest.approx(
+        np.exp(value["encoder", "mask_token_log_perplexity"])
+    )
+    trivial = ("the commonest word", "the left neighbour", "both neighbours")
+    assert all(0 <= value["input", f"mask_token_top1 of {name}"] <= 1 for name in trivial)
+    assert "trivial  mask_token_top1 of both neighbours" in capsys.readouterr().out
 
 
 def test_published_vocabularies_are_read(tmp_path):
@@ -169,9 +215,13 @@ def test_published_vocabularies_are_read(tmp_path):
     path.write_text("\n".join([*wordpiece.SPECIAL, "un", "##affable", "##aff", "##able"]))
     found = wordpiece.load(wordpiece.read(str(path))).encode("Unaffable xyz", add_special_tokens=False)
     assert found.tokens == ["un", "##affable", "[UNK]"]
-    path.write_text("a\nb")
-    with pytest.raises(ValueError, match=r"lacks \[PAD\]"):
-        wordpiece.read(str(path))
+    for name, content, message in (
+        ("vocab.txt", b"a\nb", r"lacks \[PAD\]"), ("vocab.txt", b"b\xe4d", "cannot be read .*UTF-8"),
+        ("tokenizer.json", b"{}", "cannot be read .*Model missing"), ("vocab.bin", b"", "is no vocabulary"),
+    ):  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            wordpiece.read(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -181,6 +231,7 @@ def test_published_vocabularies_are_read(tmp_path):
         ({"method.mask_ratio": 0.0}, "mask_ratio is 0.0"),
         ({"method.packing": "full"}, "next_sentence needs pairs"),
         ({"method.pool": "max"}, "pool is 'max'; expected one of mean, class"),
+        ({"model.attention": "cudnn", "model.attention_dropout": 0.1}, "cudnn', which has no dropout"),
     ],
 )
 def test_wrong_settings_are_refused(parts, tiny, changes, message):
@@ -197,6 +248,16 @@ def test_wrong_data_is_refused(tmp_path, tiny):
     config.method.vocabulary = 4
     with pytest.raises(ValueError, match="5 are special"):
         bert.facts(sources.load("synthetic_text:9", "train"), config)
+    config.method.vocabulary = 100
+    (tmp_path / "train.txt").write_bytes(b"good words\nb\xe4d words\n")
+    with pytest.raises(ValueError, match="Line 2 of .* is not UTF-8"):
+        bert.facts(sources.load(f"text:{tmp_path}", "train"), config)
+    (tmp_path / "train.txt").write_text("one document\n")
+    with pytest.raises(ValueError, match="has 1 document; expected 2 or more"):
+        bert.facts(sources.load(f"text:{tmp_path}", "train"), config)
+    config.method.update(packing="full", next_sentence=False)
+    with pytest.raises(ValueError, match="gives no row of 24 tokens"):
+        bert.facts(sources.load(f"text:{tmp_path}", "train"), config)
     (tmp_path / "sst_train.tsv").write_text("label\tsentence\n1\tgood\nbad\n")
     with pytest.raises(ValueError, match="line 3 is 'bad'"):
         text.load_tsv(str(tmp_path / "sst"), "train")

@@ -38,6 +38,21 @@ def test_documents_that_share_a_row_do_not_see_each_other(dtype):
     np.testing.assert_array_equal(found, same)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tokens_at_places_are_those_of_the_whole_block(norm_first, dtype):
+    mask, places = np.random.default_rng(1).random((2, 1, 5, 5)) < 0.6, np.array([[4, 1, 1], [0, 2, 3]])
+    mask = jnp.asarray(mask | np.eye(5, dtype=bool))
+    with enable_x64(dtype == "float64"):
+        x = jax.random.normal(jax.random.key(1), (2, 5, 8), dtype)
+        block = Block(1, 2, 16, norm_first=norm_first, dtype=dtype)
+        whole, variables = block.init_with_output(jax.random.key(0), x, None, False, mask)
+        found = block.apply(variables, x, None, False, mask, jnp.asarray(places))
+        np.testing.assert_allclose(found, np.take_along_axis(whole, places[..., None], axis=1), atol=1e-6)
+        with pytest.raises(ValueError, match="A causal block was given places"):
+            Block(1, 2, 16, causal=True).init(jax.random.key(0), x, None, False, None, jnp.asarray(places))
+
+
 def test_the_explicit_attention_of_wider_numbers_is_that_of_jax():
     """Float64 and dropout take another way than `jax.nn.dot_product_attention`."""
     x = np.random.default_rng(0).normal(size=(2, 5, 8))

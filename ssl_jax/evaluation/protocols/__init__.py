@@ -16,6 +16,7 @@ from ssl_jax.evaluation.labels import numbered
 KINDS = {
     "chance": "chance",
     "input": "input pixels",
+    "vectors": "input vectors",
     "random_initial": "random, initial",
     "random": "random encoder",
     "encoder": "trained encoder",
@@ -83,7 +84,7 @@ class Context:
         """A row of `evaluation.json`."""
         common = {"protocol": protocol, "features": kind, "metric": "top1", "value": value, "std": None, "n": n}
         layer = self.layer or (f"pool {self.pool}" if self.pool else None)
-        layer = None if kind in ("chance", "input") else layer
+        layer = None if kind in ("chance", "input", "vectors") else layer
         common |= {"split": self.split, "layer": layer, "labels_per_class": None}
         return common | changes
 

@@ -32,15 +32,17 @@ def count(tokens: np.ndarray, size: int) -> dict[str, np.ndarray]:
 
 
 def commonest(given: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different values of `given`, rising, and for each the value of `what` that comes with it most often.
+    """The different values (0 or more) of `given`, rising, and for each the value of `what` most often with it.
 
     >>> commonest(np.array([3, 1, 3, 3]), np.array([7, 5, 8, 8]))
     (array([1, 3]), array([5, 8]))
     """
-    both, counts = np.unique(np.stack([given, what]), axis=1, return_counts=True)
-    order = np.lexsort((-counts, both[0]))
-    first = np.flatnonzero(np.append(True, np.diff(both[0][order]) != 0))
-    return both[0][order][first], both[1][order][first]
+    size = what.max(initial=0) + 1
+    both, counts = np.unique(given * size + what, return_counts=True)
+    given, what = both // size, both % size
+    order = np.lexsort((-counts, given))
+    first = np.flatnonzero(np.diff(given[order], prepend=-1))
+    return given[order][first], what[order][first]
 
 
 def tell(facts, tokens, places) -> dict:

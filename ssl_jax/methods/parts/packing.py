@@ -4,19 +4,21 @@ A row has `tokens`, `segments` and `documents`, int32 [length]; `words`, int32 [
 tokens belong to, -1 for what is never masked; `next`, int32, is 1 where the second segment of a pair is a random one.
 """
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ssl_jax.data.arrays import from_arrays
+from ssl_jax.methods.parts.stored import Rows, StoredDocuments
 
+AT_ONCE = 1000  # documents that are encoded together
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 KINDS = ("pairs", "full", "separate")
 
 
 def rows_of(source, encode: Callable, special: dict[str, int], *, kind: str, length: int, copies: int, seed: int):
-    """The documents of a source as rows.
+    """The documents of a source as rows, in files: a text may be larger than memory.
 
     Args:
       source: documents under `text`.
@@ -33,34 +35,37 @@ def rows_of(source, encode: Callable, special: dict[str, int], *, kind: str, len
     """
     documents = encode_documents(source, encode, sentences=kind == "pairs")
     if kind == "pairs":
-        rng = np.random.default_rng(seed)
+        rng, documents = np.random.default_rng(seed), StoredDocuments(documents)
         if len(documents) < 2:
             raise ValueError(f"{source.name} has {len(documents)} document; expected 2 or more, for random pairs")
-        made = [
-            pair_row(*pair, special, length)
+        made = (
+            {key: np.asarray(values)[None] for key, values in pair_row(*pair, special, length).items()}
             for _ in range(copies)
             for number in range(len(documents))
             for pair in pairs(documents, number, length - 3, rng)
-        ]
+        )
     else:
-        made = list(full_rows([document[0] for document in documents], special, length, kind == "separate"))
-    if not made:
+        made = full_rows((document[0] for document in documents), special, length, kind == "separate")
+    rows = Rows.of(made, f"{kind} of {source.name}")
+    if not len(rows):
         raise ValueError(f"{source.name} gives no row of {length} tokens; give more text or lower config.method.length")
-    return from_arrays({key: np.stack([row[key] for row in made]) for key in made[0]}, f"{kind} of {source.name}")
+    return rows
 
 
-def encode_documents(source, encode: Callable, *, sentences: bool) -> list:
-    """Each document as a list of segments (ids, words): its sentences, or the whole of it."""
+def encode_documents(source, encode: Callable, *, sentences: bool) -> Iterator[list]:
+    """Each document that has any tokens as a list of segments (ids, words): its sentences, or the whole of it."""
     if "text" not in source[0]:
         raise ValueError(
             f"{source.name} has {', '.join(sorted(source[0]))} and no text; set config.data.source to text:PATH"
         )
-    texts = [str(source[i]["text"]) for i in range(len(source))]
-    cut = [SENTENCE.split(text) if sentences else [text] for text in texts]
-    encoded = iter(encode([part for parts in cut for part in parts]))
-    documents = [[next(encoded) for _ in parts] for parts in cut]
-    documents = [[part for part in parts if len(part[0])] for parts in documents]
-    return [parts for parts in documents if parts]
+    for start in range(0, len(source), AT_ONCE):
+        texts = [str(source[i]["text"]) for i in range(start, min(start + AT_ONCE, len(source)))]
+        cut = [SENTENCE.split(text) if sentences else [text] for text in texts]
+        encoded = iter(encode([part for parts in cut for part in parts]))
+        for parts in cut:
+            document = [segment for segment in (next(encoded) for _ in parts) if len(segment[0])]
+            if document:
+                yield document
 
 
 def pairs(documents: list, number: int, longest: int, rng: np.random.Generator):
@@ -133,26 +138,32 @@ def pair_row(first, second, is_random: bool, special: dict[str, int], length: in
     return row | {"next": np.int32(is_random)}
 
 
-def full_rows(documents, special: dict[str, int], length: int, separate: bool):
-    """All documents one after another, `[SEP]` behind each, cut into rows behind `[CLS]`; the rest is left out.
+def full_rows(documents: Iterable, special: dict[str, int], length: int, separate: bool) -> Iterator[dict]:
+    """All documents (ids, words) one after another, `[SEP]` behind each, cut into rows behind `[CLS]`, in blocks.
 
-    RoBERTa's "full sentences". Numbers of documents are 1, 2, ... within a row where they are separate, else 1.
+    RoBERTa's "full sentences"; what is left at the end fills no row and is left out. Numbers of documents are 1, 2, ...
+    within a row where they are separate, else 1.
     """
-    ids = np.concatenate([np.append(ids, special["[SEP]"]) for ids, _ in documents])
-    words = np.concatenate([np.append(words, -1) for _, words in documents])
-    # Words are numbered within their documents: over a row, a new number begins where a number or a document changes.
-    document = np.repeat(np.arange(len(documents)), [len(own) + 1 for own, _ in documents])
-    new = np.append(True, (words[1:] != words[:-1]) | (document[1:] != document[:-1]))
-    words = np.where(words < 0, -1, np.cumsum(new))
-    for start in range(0, len(ids) - (length - 1) + 1, length - 1):
-        part = slice(start, start + length - 1)
-        own = document[part] - document[start] + 1 if separate else np.ones(length - 1, int)
-        shifted = np.where(words[part] < 0, -1, words[part] - words[part].min(initial=10**9, where=words[part] >= 0))
-        row = {
-            "tokens": np.append(special["[CLS]"], ids[part]), "words": np.append(-1, shifted),
-            "segments": np.zeros(length, int), "documents": np.append(1, own), "next": 0,
-        }  # fmt: skip
-        yield {key: np.asarray(values, np.int32) for key, values in row.items()}
+    numbered, left = enumerate(documents), np.zeros((0, 3), np.int32)
+    while block := list(itertools.islice(numbered, AT_ONCE)):
+        columns = [
+            np.stack([np.append(ids, special["[SEP]"]), np.append(words, -1), np.full(len(ids) + 1, i)], axis=1)
+            for i, (ids, words) in block
+        ]
+        whole = np.concatenate([left, *columns])
+        count = len(whole) // (length - 1)
+        left, rows = whole[count * (length - 1) :], whole[: count * (length - 1)].reshape(count, length - 1, 3)
+        tokens, words, document = np.moveaxis(rows, 2, 0)
+        # Words are numbered within their documents: over a row, a number begins where a word or a document changes.
+        new = (words[:, 1:] != words[:, :-1]) | (document[:, 1:] != document[:, :-1])
+        number = np.cumsum(np.insert(new, 0, False, axis=1), axis=1)
+        yield {
+            "tokens": np.insert(tokens, 0, special["[CLS]"], axis=1),
+            "words": np.insert(np.where(words < 0, -1, number), 0, -1, axis=1),
+            "segments": np.zeros((count, length), int),
+            "documents": np.insert(document - document[:, :1] + 1 if separate else np.ones_like(tokens), 0, 1, axis=1),
+            "next": np.zeros(count, int),
+        }
 
 
 def padded(values, length: int, fill: int) -> np.ndarray:

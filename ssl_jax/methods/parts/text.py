@@ -1,16 +1,15 @@
 """Text as methods read it: words, their counts, and token ids in rows of equal length. NumPy alone, on the host."""
 
-import atexit
 import itertools
 import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from ssl_jax.methods.parts.stored import new_file
 
 END = "</s>"  # word 0 of every vocabulary: the end of a sentence
 PADDING = -1
@@ -93,9 +92,7 @@ class Pieces:
 
     @classmethod
     def of(cls, source, encode: Callable, length: int) -> "Pieces":
-        folder = tempfile.mkdtemp(prefix="ssl_jax_tokens_")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        path, total = Path(folder) / "tokens", 0
+        path, total = new_file("tokens"), 0
         with open(path, "wb") as file:
             for i in range(len(source)):
                 ids = np.append(encode(str(source[i]["text"])), np.int32(0))
