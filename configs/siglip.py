@@ -59,7 +59,7 @@ def lit_coco() -> ConfigDict:
     config = webli()
     config.method.update(locked=True, bias=-2.71)
     config.data.source = "pairs:data/coco"
-    config.train.update(batch_size=512, steps=5_000, checkpoint_every=1_000)
+    config.train.update(batch_size=512, steps=5_000, checkpoint_every=1_000, init_parts=("encoder",))
     config.optim.update(learning_rate=1e-3, weight_decay=0.01, b2=0.999, warmup_steps=150)
     config.augment.flip_probability = 0.5
     return config

@@ -75,8 +75,9 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
             state, host_state, start = run.create(), {}, 0
             if config.train.init_from:
                 state = restore.start_from(
-                    paths.expand(config.train.init_from), state, run.method.adopt, run.parallel.replicated
-                )
+                    paths.expand(config.train.init_from), state, run.method.adopt, run.parallel.replicated,
+                    tuple(config.train.init_parts),
+                )  # fmt: skip
         run = compiled_together(run, state, batches[0])
         rewrite_start, wandb = "unevaluated" in host_state, config.train.wandb or None
         with Logs(directory, start=start, steps=run.steps, rewrite_start=rewrite_start, wandb=wandb) as logs:

@@ -216,6 +216,15 @@ def test_a_mistake_gets_one_sentence(arguments, sentence, tmp_path):
     assert "Traceback" not in done.stderr and done.stderr.strip().count("\n") == 0
 
 
+def test_captions_of_an_image_that_is_not_there_get_one_sentence(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "captions.json").write_text('{"a.png": ["a cat"]}')
+    source = f"--config.data.source=pairs:{tmp_path}"
+    done = command("pretrain", "--config=configs/clip.py:tiny", source, f"--workdir={tmp_path}/w")
+    assert done.returncode == 1 and "captions.json names 'a.png', which is not beside it; add the image" in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.strip().count("\n") == 0
+
+
 def test_a_directory_without_a_run_gets_one_sentence(tmp_path):
     for name, extra in (("evaluate", ()), ("embed", ("--output=f.npz",))):
         done = command(name, f"--workdir={tmp_path}/nowhere", *extra)

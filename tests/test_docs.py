@@ -79,3 +79,14 @@ def test_the_table_of_the_readme_is_that_of_the_recipes():
     text = (ROOT / "README.md").read_text()
     table = text.split("<!-- recipes: python -m ssl_jax.recipes --markdown -->\n")[1].split("\n<!-- end of")[0]
     assert table == recipes.markdown()
+
+
+def test_the_table_of_the_readme_has_every_system():
+    methods = re.findall(r"^\| \[(\w+)\]\(ssl_jax/methods/\1\.py\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    systems = {
+        "word2vec", "bert", "context_prediction", "inpainting", "colorization", "split_brain", "rotation", "cpc_audio",
+        "cpc_image", "moco", "moco_v3", "simclr", "mae", "clip", "siglip",
+    }  # fmt: skip
+    assert systems <= set(methods) and len(methods) == len(set(methods)) == len(list((ROOT / "configs").glob("*.py")))
+    for name in ("moco:v1_imagenet_r50", "moco:v2_imagenet_r50_200ep"):
+        assert recipes.get_config(name).method.name == "moco"

@@ -12,10 +12,16 @@ import numpy as np
 
 from ssl_jax.paths import expand
 
+CAPTIONS = ("text", "caption", "captions")  # names of features that describe an image in words
+
 
 @dataclass(frozen=True, eq=False)
 class TfdsSource:
-    """A split of a prepared data set; features without a fixed shape are left out, except images."""
+    """A split of a prepared data set; features without a fixed shape are left out, except images and their captions.
+
+    Captions are a text, several, or several with what else is known of each, as in `coco_captions`; they become `text`,
+    strings [C], "" where an image has fewer than others.
+    """
 
     name: str
     builder: Any
@@ -44,13 +50,51 @@ class TfdsSource:
         return np.array([x["label"] for x in self.builder.as_data_source(self.split, decoders=decoders)], np.int32)
 
     @cached_property
+    def captions(self) -> np.ndarray | None:
+        """Strings [N, C] in row order, read without decoding images; None without captions.
+
+        Raises:
+          ValueError: an image has no caption.
+        """
+        import tensorflow_datasets as tfds
+
+        if self._caption is None:
+            return None
+        rows = self.builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
+        texts = [[text for text in map(_words, _several(row[self._caption])) if text] for row in rows]
+        empty = [number for number, held in enumerate(texts) if not held]
+        if empty:
+            raise ValueError(
+                f"Image {empty[0]} of {self.name} has no caption in `{self._caption}`; expected one or more for each"
+            )
+        most = max(map(len, texts))
+        return np.array([held + [""] * (most - len(held)) for held in texts])
+
+    @cached_property
+    def _caption(self) -> str | None:
+        """The feature that holds captions."""
+        import tensorflow_datasets as tfds
+
+        def is_text(feature):
+            if isinstance(feature, tfds.features.Sequence):
+                return is_text(feature.feature)
+            if isinstance(feature, tfds.features.FeaturesDict):
+                return "text" in feature and is_text(feature["text"])
+            return isinstance(feature, tfds.features.Text)
+
+        features = self.builder.info.features
+        found = [name for name in CAPTIONS if name in features and is_text(features[name])]
+        return found[0] if found and "image" in features else None
+
+    @cached_property
     def _examples(self) -> Sequence:
         return self.builder.as_data_source(self.split)
 
     @cached_property
     def _keys(self) -> list[str]:
         shapes = {key: feature.shape for key, feature in self.builder.info.features.items()}
-        return [k for k, shape in shapes.items() if k == "image" or isinstance(shape, tuple) and None not in shape]
+        fixed = [k for k, shape in shapes.items() if k == "image" or isinstance(shape, tuple) and None not in shape]
+        return [key for key in fixed if key != self._caption]
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -63,7 +107,8 @@ class TfdsSource:
             raise ValueError(
                 f"Row {i} of {self.name} cannot be read ({reason}); prepare the data anew, or copy them again"
             ) from error
-        return {key: np.asarray(example[key], np.int32 if key == "label" else None) for key in self._keys}
+        held = {key: np.asarray(example[key], np.int32 if key == "label" else None) for key in self._keys}
+        return held if self._caption is None else held | {"text": self.captions[i]}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         return gather(self, ids)
@@ -108,6 +153,16 @@ def load(rest: str, split: str) -> TfdsSource:
     if label is not None and not isinstance(label, tfds.features.ClassLabel):
         raise ValueError(f"`label` of tfds:{rest} is {label}; expected a class label, that is one integer an example")
     return TfdsSource(f"tfds:{rest}/{split}", builder, split)
+
+
+def _several(texts):
+    """The texts of a feature: one, several, or those of `{"text": several}`."""
+    texts = texts["text"] if isinstance(texts, dict) else texts
+    return [texts] if isinstance(texts, bytes | str) else list(texts)
+
+
+def _words(text: bytes | str) -> str:
+    return (text.decode() if isinstance(text, bytes) else str(text)).strip()
 
 
 def gather(source, ids: np.ndarray) -> dict[str, np.ndarray]:

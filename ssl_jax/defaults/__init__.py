@@ -61,7 +61,8 @@ def experiment(method: str, **options) -> ConfigDict:
     config.train.wandb = ""  # a project of Weights & Biases; empty: off
     config.train.on_nonfinite = "stop"  # or "skip": keep the state, and stop after skip_limit such steps in a row
     config.train.skip_limit = 10
-    config.train.init_from = ""
+    config.train.init_from = ""  # a run whose parameters and batch statistics this one begins with
+    config.train.init_parts = ()  # networks that are taken from it, such as ("encoder",); (): all
 
     config.optim = optim("sgd", 0.03)
 

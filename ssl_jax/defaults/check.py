@@ -28,6 +28,7 @@ TRAIN = {
     "batch_size": whole(1), "steps": whole(0), "epochs": NOT_NEGATIVE, "microbatches": whole(1), "log_every": whole(0),
     "eval_every": whole(0), "checkpoint_every": whole(0), "keep": whole(1), "keep_every": whole(0), "keep_best": BOOL,
     "best": NAME, "wandb": TEXT, "on_nonfinite": one_of("stop", "skip"), "skip_limit": whole(1), "init_from": TEXT,
+    "init_parts": several(NAME),
 }  # fmt: skip
 OPTIM = {
     "name": one_of("sgd", "lars", "larc", "adam", "adamw"), "learning_rate": NOT_NEGATIVE,
@@ -78,6 +79,12 @@ MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have mor
         "depth": one_of(10, 18, 34, 50, 101, 152), "width": POSITIVE, "stem": one_of("imagenet", "cifar"),
         "zero_init_residual": BOOL, "init": NAME, **NORMS,
     },
+    "resnet_v2": {
+        "blocks": several(whole(1), at_least=1), "channels": several(whole(1), at_least=1),
+        "outputs": several(whole(1), at_least=1), "width": POSITIVE, "stem": one_of("imagenet", "cifar"), "init": NAME,
+        **NORMS,
+    },
+    "clip_resnet": {"blocks": several(whole(1), 4), "width": POSITIVE, "output_dim": whole(1), "init": NAME, **NORMS},
     "vit": {
         "size": one_of("nano", "micro", "tiny", "small", "base", "large", "huge"), "patch_size": whole(1),
         "heads": whole(0), "positions": one_of("learned", "sincos_moco_v3", "sincos_mae"), "class_token": BOOL,

@@ -22,9 +22,10 @@ facts, read = towers.facts, towers.read
 def build(config, facts) -> Method:
     """CLIP from `config.model` (an image encoder, and `text`), `config.augment` and `config.method`.
 
-    `config.method`: `dimension` of the joint space; `temperature`, the inverse of the first scale; `max_scale`;
-    `tokenizer`, a published vocabulary, "" for one trained on the captions; `locked`: whether the image tower keeps its
-    parameters (LiT), by `config.optim.groups.locked`.
+    `config.method`: `dimension` of the joint space; `image_projection`, True if left out: whether the features of the
+    image tower are projected into it, or are in it as they come (`models/clip_resnet.py`); `temperature`, the inverse
+    of the first scale; `max_scale`; `tokenizer`, a published vocabulary, "" for one trained on the captions; `locked`:
+    whether the image tower keeps its parameters (LiT), by `config.optim.groups.locked`.
     """
     method = config.method
     if not 0 < method.temperature or not method.max_scale >= 1:
@@ -32,7 +33,7 @@ def build(config, facts) -> Method:
             f"config.method.temperature is {method.temperature} and max_scale {method.max_scale}; expected a "
             "temperature above 0 and a largest scale from 1 on"
         )
-    parts = towers.image_text(config, facts, image_projection=True, text_bias=False)
+    parts = towers.image_text(config, facts, image_projection=method.get("image_projection", True), text_bias=False)
 
     def init(key, batch):
         params, state = parts["init"](key, batch)
@@ -51,5 +52,8 @@ def build(config, facts) -> Method:
         **parts | {"init": init},
         objective=objective,
         after_update=after_update,
-        describe=lambda batch_size: {"negatives": f"{batch_size - 1} texts for every image, as many images for a text"},
+        describe=lambda batch_size: {
+            "negatives": f"{batch_size - 1} texts for every image, as many images for a text",
+            **towers.locked_line(config),
+        },
     )

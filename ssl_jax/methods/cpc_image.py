@@ -15,10 +15,11 @@ from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import image, patches
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.masked_context import MaskedContext, grid_rotated
-from ssl_jax.models.norm import MapNorm
+from ssl_jax.models.norm import MapNorm, NoNorm
 from ssl_jax.models.transformer import Dense
 
 LARGEST_PICTURE = 8  # images of the report
+NORMS = {"layer": MapNorm, "none": NoNorm}  # of the encoder
 
 
 def build(config) -> Method:
@@ -26,7 +27,8 @@ def build(config) -> Method:
 
     `config.method`: `patch` and `stride` in pixels of the view; `ignore`, how many rows right below are not predicted,
     and `steps`, how many after them; `directions`, 1 (downwards) or 4; `scale` of the predictions; `flip_patches` and
-    `colour_drop`, probabilities of a patch. `config.model.context`: `targets`, `hidden`, `layers`.
+    `colour_drop`, probabilities of a patch. `config.model.norm`: "layer" or "none"; `.context`: `targets`, `hidden`,
+    `layers`.
 
     Raises:
       ValueError: batch norm, patches that do not fill the view, too few rows, or a number of directions.
@@ -34,7 +36,7 @@ def build(config) -> Method:
     model, method, dtype = config.model, config.method, compute_dtype(config)
     side = (config.augment.size - method.patch) // method.stride + 1
     _check(config, side)
-    encoder = models.build(model, norm=MapNorm, dtype=dtype)
+    encoder = models.build(model, norm=NORMS[model.norm], dtype=dtype)
     context = MaskedContext(method.steps, **model.context.to_dict(), dtype=dtype)
     target = Dense(model.context.targets, dtype=dtype, param_dtype=jnp.promote_types(dtype, jnp.float32))
     one_view, prepare, to_pixels = image.one_view(config), image.image_inputs(config), image.to_pixels(config)
@@ -144,10 +146,10 @@ def columns(grid):
 def _check(config, side: int) -> None:
     """Refuses what `build` says."""
     model, method, size = config.model, config.method, config.augment.size
-    if model.norm != "layer":
+    if model.norm not in NORMS:
         raise ValueError(
-            f"config.model.norm is {model.norm!r}; expected 'layer': statistics of a batch would tell a patch of the "
-            "others, and the task would be solved by them"
+            f"config.model.norm is {model.norm!r}; expected 'layer' or 'none': statistics of a batch would tell a "
+            "patch of the others, and the task would be solved by them"
         )
     if method.patch > size or (size - method.patch) % method.stride:
         raise ValueError(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ssl_jax import losses
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import networks, towers
+from ssl_jax.methods.parts import towers
 from ssl_jax.methods.parts.precision import wide_dtype
 
 facts, read = towers.facts, towers.read
@@ -24,16 +24,8 @@ def build(config, facts) -> Method:
 
     `config.method`: `dimension` of the joint space, the features of the image tower unless `image_projection`;
     `scale` and `bias`, the first ones; `tokenizer` and `locked` as in CLIP.
-
-    Raises:
-      ValueError: a space of another dimension than that of an image tower without projection.
     """
-    method, width = config.method, networks.make_networks(config)()["encoder"].feature_dim
-    if not method.image_projection and width != method.dimension:
-        raise ValueError(
-            f"config.method.dimension is {method.dimension}, and the image tower has {width} features and no "
-            f"projection; set it to {width}, or image_projection=True"
-        )
+    method = config.method
     parts = towers.image_text(config, facts, image_projection=method.image_projection, text_bias=True)
 
     def init(key, batch):
@@ -51,5 +43,8 @@ def build(config, facts) -> Method:
     return Method(
         **parts | {"init": init},
         objective=objective,
-        describe=lambda batch_size: {"pairs": f"{batch_size**2}, of which {batch_size} belong together"},
+        describe=lambda batch_size: {
+            "pairs": f"{batch_size**2}, of which {batch_size} belong together",
+            **towers.locked_line(config),
+        },
     )

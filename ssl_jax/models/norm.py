@@ -226,3 +226,14 @@ class MapNorm(nn.Module):
         scale = self.param("scale", self.scale_init, shape[-1:], wide).reshape(shape)
         bias = self.param("bias", nn.initializers.zeros, shape[-1:], wide).reshape(shape)
         return (y * scale + bias).astype(self.dtype or x.dtype)
+
+
+class NoNorm(nn.Module):
+    """The identity, called as a norm is: for networks that were published without one."""
+
+    scale_init: nn.initializers.Initializer = nn.initializers.ones
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x, *, train: bool, group_ids=None):
+        return x

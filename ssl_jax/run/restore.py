@@ -184,18 +184,31 @@ def refuse_lost(run: Path) -> None:
         raise ValueError(sentence)
 
 
-def start_from(run: Path, state: TrainState, adopt, sharding) -> TrainState:
-    """`state` with the parameters of another run's newest checkpoint; everything else starts anew.
+def start_from(run: Path, state: TrainState, adopt, sharding, parts: tuple[str, ...] = ()) -> TrainState:
+    """`state` with the parameters and batch statistics of another run's newest checkpoint; the rest starts anew.
 
-    `adopt` is that of the `Method`: what of its state must fit the parameters.
+    Args:
+      run: its directory.
+      state: the state before the first step.
+      adopt: that of the `Method`: what of its state must fit the parameters.
+      sharding: where the leaves go.
+      parts: networks that are taken, such as ("encoder",); () for all.
 
     Raises:
       ValueError: there is no checkpoint, or its parameters have other names or shapes.
     """
-    params = load_model(run, sharding)["params"]
-    if jax.tree.map(jax.numpy.shape, params) != jax.tree.map(jax.numpy.shape, state.params):
-        raise ValueError(f"config.train.init_from={run} holds other parameters; give a run of the same model")
-    return state.replace(params=params, method=adopt(params, state.method))
+    held = load_model(run, sharding)
+    taken = {name: held["params"].get(name, {}) for name in parts} or held["params"]
+    own = {name: state.params.get(name) for name in parts} or state.params
+    if jax.tree.map(jax.numpy.shape, taken) != jax.tree.map(jax.numpy.shape, own):
+        which = f" of {', '.join(parts)}" if parts else ""
+        raise ValueError(f"config.train.init_from={run} holds other parameters{which}; give a run of the same model")
+    params, method = {**state.params, **taken}, state.method
+    if "batch_stats" in method:
+        found = held["method"].get("batch_stats", {})
+        stats = {name: found[name] for name in taken if name in found and name in method["batch_stats"]}
+        method = {**method, "batch_stats": {**method["batch_stats"], **stats}}
+    return state.replace(params=params, method=adopt(params, method))
 
 
 def is_key(leaf) -> bool:

@@ -50,6 +50,19 @@ def test_no_patch_enters_the_features_of_another(tiny, tiny_batch):
     assert np.argwhere(gradient).tolist() == [[0, 1, 2]]
 
 
+def test_no_prediction_knows_its_target_or_what_lies_behind_it(tiny, tiny_batch):
+    """By gradients: of rows 1 in every direction, with respect to the patches of all rows in that direction."""
+    method, views, params, _ = prepare(tiny("cpc_image"), tiny_batch(1))
+
+    def predictions(grid):
+        outputs, _ = method.embed(params, {}, views | {"view_0": grid}, jax.random.key(2), PROGRESS, None)
+        return outputs["prediction"][0, :, :, 1].sum((1, 2, 3))  # [4]
+
+    slopes = np.abs(jax.jit(jax.jacrev(predictions))(views["view_0"]))[:, 0].max((3, 4, 5))  # [4, h, w]
+    seen = [np.rot90(slope > 0, quarters).any(axis=1).tolist() for quarters, slope in enumerate(slopes)]
+    assert seen == 4 * [[True, True, False, False, False]]
+
+
 @pytest.mark.parametrize("directions", [1, 4])
 def test_the_loss_is_the_mean_over_rows_below_among_all_patches(tiny, tiny_batch, directions):
     config = tiny("cpc_image")

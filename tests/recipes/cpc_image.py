@@ -3,23 +3,29 @@
 # arXiv 1905.09272, section 3 and appendix A; optimizer, batch and epochs as they are usually given, unverified.
 V2 = {
     "method.name": "cpc_image", "method.patch": 80, "method.stride": 36, "method.ignore": 2, "method.steps": 3,
-    "method.directions": 4, "method.scale": 0.1, "method.colour_drop": 1.0, "model.depth": 50, "model.norm": "layer",
+    "method.directions": 4, "method.scale": 0.1, "method.colour_drop": 1.0, "model.norm": "layer",
     "model.context": {"targets": 64, "hidden": 256, "layers": 5}, "augment.size": 260, "train.batch_size": 512,
     "train.epochs": 200, "optim.name": "adam", "optim.b1": 0.8, "optim.b2": 0.999, "optim.eps": 1e-8,
     "optim.clip_norm": 0.01, "learning_rate": 4e-4,
 }  # fmt: skip
-# arXiv 1807.03748, section 3.2: 7 x 7 crops of 64 pixels with 32 pixels of overlap out of 256, up to 5 rows below.
+R50 = {"model.name": "resnet_v2", "model.blocks": (3, 4, 6, 3), "model.outputs": (256, 512, 1024, 2048)}
+# Section 3.1: the third stage of ResNet-101 with 46 blocks, maps of 4,096, bottlenecks of 512 channels; it is the last.
+R161 = {"model.name": "resnet_v2", "model.blocks": (3, 4, 46), "model.channels": (64, 128, 512),
+        "model.outputs": (256, 512, 4096), "model.stem": "imagenet"}  # fmt: skip
+# arXiv 1807.03748, section 3.2: 7 x 7 crops of 64 pixels with 32 pixels of overlap out of 256, up to 5 rows below;
+# 32 GPUs of 16 images.
 V1 = {
     "method.patch": 64, "method.stride": 32, "method.ignore": 0, "method.steps": 5, "method.directions": 1,
-    "method.scale": 1.0, "augment.size": 256, "model.depth": 101, "model.context": {"targets": 1024},
-    "train.batch_size": 128, "learning_rate": 2e-4,
+    "method.scale": 1.0, "augment.size": 256, "model.name": "resnet_v2", "model.blocks": (3, 4, 23),
+    "model.outputs": (256, 512, 1024), "model.norm": "none", "model.context": {"targets": 1024},
+    "train.batch_size": 512, "learning_rate": 2e-4,
 }  # fmt: skip
 # lightning-bolts, docs/source/models/self_supervised.rst and cpc_module.py.
 BOLTS = V2 | {
-    "method.patch": 8, "method.stride": 4, "method.directions": 1, "model.depth": 101, "augment.size": 32,
-    "train.batch_size": 64, "train.epochs": 1000, "optim.eps": 1e-7, "optim.weight_decay": 1e-5, "optim.clip_norm": 0.0,
-    "learning_rate": 4e-5,
+    "method.patch": 8, "method.stride": 4, "method.directions": 1, "model.name": "resnet", "model.depth": 101,
+    "augment.size": 32, "train.batch_size": 64, "train.epochs": 1000, "optim.eps": 1e-7, "optim.weight_decay": 1e-5,
+    "optim.clip_norm": 0.0, "learning_rate": 4e-5,
 }  # fmt: skip
 
-RECIPES = {"imagenet_v1": V1, "imagenet_v2": V2, "cifar10_r101": BOLTS}
-PUBLISHED = {"imagenet_v1": "48.7", "imagenet_v2": "63.8", "cifar10_r101": "84.52"}
+RECIPES = {"imagenet_v1": V1, "imagenet_v2": V2 | R50, "imagenet_v2_r161": V2 | R161, "cifar10_r101": BOLTS}
+PUBLISHED = {"imagenet_v1": "48.7", "imagenet_v2": "63.8", "imagenet_v2_r161": "71.5", "cifar10_r101": "84.52"}

@@ -322,6 +322,19 @@ def test_parameters_of_another_run_start_a_new_one(start, tiny, tiny_batch, tmp_
     assert int(begun.step) == 0
     for a, b in zip(jax.tree.leaves(begun.params), jax.tree.leaves(trained.params), strict=True):
         assert np.array_equal(a, b)
+    stats = [jax.tree.leaves(state.method["batch_stats"]) for state in (begun, trained, run.create())]
+    assert all(np.array_equal(a, b) for a, b in zip(*stats[:2], strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(*stats[1:], strict=True))
+
+    def start_from(parts):
+        return restore.start_from(tmp_path / "run", run.create(), run.method.adopt, run.parallel.replicated, parts)
+
+    alone = start_from(("encoder",))
+    for name, taken in (("encoder", True), ("projector", False)):
+        kernels = [state.params[name] for state in (alone, trained)]
+        assert (jax.tree.all(jax.tree.map(np.array_equal, *kernels))) == taken
+    with pytest.raises(ValueError, match="holds other parameters of predictor; give"):
+        start_from(("predictor",))
     config.model.width = 1 / 8
     other = experiment.build(config, tiny_batch(), examples=1437)
     with pytest.raises(ValueError, match="holds other parameters"):

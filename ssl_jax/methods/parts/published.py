@@ -6,7 +6,7 @@ Names are those of the files on the Hugging Face hub, `model.safetensors` of `op
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -20,33 +20,49 @@ def read(tensors: dict[str, np.ndarray], method: str) -> dict:
     Raises:
       ValueError: a tensor is missing, or there are others than the table names.
     """
-    params, used, tensors = {}, set(), _cut(tensors)
-    for path, names, (there, _) in table(method, depth(tensors, "vision"), depth(tensors, "text")):
-        missing = [name for name in names if name not in tensors]
-        if missing:
-            raise ValueError(f"The checkpoint has no tensor {missing[0]!r}; expected one of {method} by transformers")
-        *folders, last = path.split("/")
-        place = params
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = there([np.asarray(tensors[name]) for name in names])
-        used |= set(names)
-    others = sorted(name for name in set(tensors) - used if not name.endswith("position_ids"))
-    if others:
-        raise ValueError(f"The checkpoint has a tensor {others[0]!r} that {method} has no place for")
-    return params
+    tensors = {name: x for name, x in _cut(tensors).items() if not name.endswith("position_ids")}
+    rows = table(method, depth(tensors, "vision"), depth(tensors, "text"))
+    return gathered(tensors, rows, f"{method} by transformers")
 
 
 def write(params: dict, method: str) -> dict[str, np.ndarray]:
     """The inverse of `read`."""
     depths = (sum(name.startswith("block_") for name in params[tower]) for tower in ("encoder", "text"))
+    return _joined(scattered(params, table(method, *depths)))
+
+
+def gathered(tensors: dict[str, np.ndarray], rows: Iterable[tuple], kind: str) -> dict:
+    """Nested dicts of arrays out of tensors, by the rows of a table: see `table`.
+
+    Raises:
+      ValueError: a tensor is missing, or there are others than the table names; `kind` says of what.
+    """
+    made, used = {}, set()
+    for path, names, (there, _) in rows:
+        missing = [name for name in names if name not in tensors]
+        if missing:
+            raise ValueError(f"The checkpoint has no tensor {missing[0]!r}; expected one of {kind}")
+        *folders, last = path.split("/")
+        place = made
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = there([np.asarray(tensors[name]) for name in names])
+        used |= set(names)
+    others = sorted(tensors.keys() - used)
+    if others:
+        raise ValueError(f"The checkpoint has a tensor {others[0]!r} that {kind} has no place for")
+    return made
+
+
+def scattered(made: dict, rows: Iterable[tuple]) -> dict[str, np.ndarray]:
+    """The inverse of `gathered`."""
     tensors = {}
-    for path, names, (_, back) in table(method, *depths):
-        place = params
+    for path, names, (_, back) in rows:
+        place = made
         for name in path.split("/"):
             place = place[name]
         tensors |= dict(zip(names, back(np.asarray(place), len(names)), strict=True))
-    return _joined(tensors)
+    return tensors
 
 
 def _cut(tensors):
@@ -79,53 +95,53 @@ def table(method: str, vision_depth: int, text_depth: int) -> Iterator[tuple]:
     yield "encoder/position_embedding", [f"{image}.embeddings.position_embedding.weight"], POSITIONS
     if of_clip:
         yield "encoder/class_token", [f"{image}.embeddings.class_embedding"], TOKEN
-        yield from _norm("encoder/pre_norm", f"{image}.pre_layrnorm")
+        yield from norm_rows("encoder/pre_norm", f"{image}.pre_layrnorm")
         yield "image_projection/kernel", ["visual_projection.weight"], MATRIX
         yield "text_projection/kernel", ["text_projection.weight"], MATRIX
     else:
         yield "encoder/patch_projection/bias", [f"{image}.embeddings.patch_embedding.bias"], SAME
         yield "logit_bias", ["logit_bias"], VECTOR
-        yield from _dense("text_projection", f"{text}.head")
+        yield from dense_rows("text_projection", f"{text}.head")
         head = f"{image}.head"
         yield "encoder/pool/probe", [f"{head}.probe"], SAME
         for name in PROBED:
             yield f"encoder/pool/{name}/kernel", [f"{head}.attention.in_proj_weight {name}"], MATRIX
             yield f"encoder/pool/{name}/bias", [f"{head}.attention.in_proj_bias {name}"], SAME
-        yield from _dense("encoder/pool/out", f"{head}.attention.out_proj")
-        yield from _norm("encoder/pool/norm", f"{head}.layernorm")
+        yield from dense_rows("encoder/pool/out", f"{head}.attention.out_proj")
+        yield from norm_rows("encoder/pool/norm", f"{head}.layernorm")
         yield from _mlp("encoder/pool/mlp", f"{head}.mlp")
     yield "logit_scale", ["logit_scale"], SCALAR if of_clip else VECTOR
     yield "text/embedding", [f"{text}.embeddings.token_embedding.weight"], SAME
     yield "text/position_embedding", [f"{text}.embeddings.position_embedding.weight"], POSITIONS
-    yield from _norm("text/norm", f"{text}.final_layer_norm")
-    yield from _norm("encoder/norm", f"{image}.post_layernorm")
+    yield from norm_rows("text/norm", f"{text}.final_layer_norm")
+    yield from norm_rows("encoder/norm", f"{image}.post_layernorm")
     for ours, theirs, blocks in (("encoder", image, vision_depth), ("text", text, text_depth)):
         for i in range(blocks):
             yield from _block(f"{ours}/block_{i + 1}", f"{theirs}.encoder.layers.{i}")
 
 
 def _block(ours, theirs):
-    yield from _norm(f"{ours}/norm_1", f"{theirs}.layer_norm1")
-    yield from _norm(f"{ours}/norm_2", f"{theirs}.layer_norm2")
+    yield from norm_rows(f"{ours}/norm_1", f"{theirs}.layer_norm1")
+    yield from norm_rows(f"{ours}/norm_2", f"{theirs}.layer_norm2")
     attention = f"{theirs}.self_attn"
     parts = [f"{attention}.{name}_proj" for name in "qkv"]
     yield f"{ours}/attention/qkv/kernel", [f"{name}.weight" for name in parts], MATRIX
     yield f"{ours}/attention/qkv/bias", [f"{name}.bias" for name in parts], SAME
-    yield from _dense(f"{ours}/attention/out", f"{attention}.out_proj")
+    yield from dense_rows(f"{ours}/attention/out", f"{attention}.out_proj")
     yield from _mlp(f"{ours}/mlp", f"{theirs}.mlp")
 
 
 def _mlp(ours, theirs):
-    yield from _dense(f"{ours}/dense_1", f"{theirs}.fc1")
-    yield from _dense(f"{ours}/dense_2", f"{theirs}.fc2")
+    yield from dense_rows(f"{ours}/dense_1", f"{theirs}.fc1")
+    yield from dense_rows(f"{ours}/dense_2", f"{theirs}.fc2")
 
 
-def _dense(ours, theirs):
+def dense_rows(ours, theirs):
     yield f"{ours}/kernel", [f"{theirs}.weight"], MATRIX
     yield f"{ours}/bias", [f"{theirs}.bias"], SAME
 
 
-def _norm(ours, theirs):
+def norm_rows(ours, theirs):
     for name, other in NORMS.items():
         yield f"{ours}/{name}", [f"{theirs}.{other}"], SAME
 

@@ -71,8 +71,13 @@ def begin(params, stats, names, dtype) -> dict:
 
 
 def adopt(params, state):
-    """`Method.adopt`: the teacher is a copy of the parameters."""
-    return state | {"teacher": jax.tree.map(jnp.copy, _followed(params, state))}
+    """`Method.adopt`: the teacher is a copy of the parameters and of their batch statistics."""
+    stats = {name: state["batch_stats"][name] for name in state["teacher_stats"]}
+    return state | {"teacher": _copied(_followed(params, state)), "teacher_stats": _copied(stats)}
+
+
+def _copied(tree):
+    return jax.tree.map(jnp.copy, tree)
 
 
 def follow(teacher, params, rate):

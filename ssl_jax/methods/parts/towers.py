@@ -83,12 +83,21 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
 
     Parameters are those of "encoder" and "text", and of the projections into the space of `config.method.dimension`
     axes: linear, that of images where `image_projection`, that of texts with a bias where `text_bias`.
+
+    Raises:
+      ValueError: an image tower without projection that has another number of features.
     """
     make, one_view = networks.make_networks(config), image.one_view(config)
+    image_width = make()["encoder"].feature_dim
+    if not image_projection and image_width != config.method.dimension:
+        raise ValueError(
+            f"config.method.dimension is {config.method.dimension}, and the image tower has {image_width} features and "
+            f"no projection; set it to {image_width}, or image_projection=True"
+        )
     text_tower = models.build(config.model.text, norm=None, dtype=compute_dtype(config))
     prepare = image.image_inputs(config)
     tokenizer, dimension, wide = _tokenizer(config, known), config.method.dimension, wide_dtype(config)
-    widths = {"text": text_tower.feature_dim} | ({"encoder": make()["encoder"].feature_dim} if image_projection else {})
+    widths = {"text": text_tower.feature_dim} | ({"encoder": image_width} if image_projection else {})
     projections = {"encoder": "image_projection", "text": "text_projection"}
 
     def project(features, params):
@@ -149,6 +158,12 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         "init": init, "views": views, "embed": embed, "encode": encode, "groups": groups,
         "tokenize": lambda text, truncate: {"tokens": tokenizer(text, truncate=truncate)},
     }  # fmt: skip
+
+
+def locked_line(config) -> dict[str, str]:
+    """What `Method.describe` says of a locked image tower."""
+    begun = config.train.init_from or "nothing: it stays as it was initialised; set config.train.init_from"
+    return {"image tower": f"locked, from {begun}"} if config.method.locked else {}
 
 
 def unit(z):
