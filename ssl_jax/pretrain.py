@@ -14,7 +14,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from ssl_jax import evaluate, methods, monitor, paths
+from ssl_jax import context, evaluate, methods, monitor, paths
 from ssl_jax.data import pipeline, sources
 from ssl_jax.defaults.check import check
 from ssl_jax.evaluation import health, protocols
@@ -49,7 +49,7 @@ def pretrain(config, directory: Path, *, dry_run: bool = False) -> str:
     try:
         if splits := [methods.read(split, config, known, train=False) for split in evaluation_splits(config)]:
             files = {name: config.eval[name] for name in protocols.FILES}
-            protocols.possible(config.eval.protocols, evaluate.offered(run.method, *splits, files))
+            protocols.possible(config.eval.protocols, context.offered(config, run.method, *splits, files))
     except ValueError as error:
         print(f"evaluation  off: {error}")
     if dry_run:

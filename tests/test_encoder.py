@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssl_jax.context import calibration_rows
 from ssl_jax.data import sources
 from ssl_jax.encoder import Encoder
-from ssl_jax.evaluate import calibration_rows
 from ssl_jax.methods.parts import networks
 from ssl_jax.train import parallel
 
