@@ -1,4 +1,4 @@
-"""Rotation prediction: tell by which angle an image has been turned.
+"""Rotation prediction: tell by which angle an image has been rotated.
 
     python -m ssl_jax.pretrain --config=configs/rotation.py:digits --workdir=runs/rotation_digits
 
@@ -65,11 +65,11 @@ def cifar10(angles: str = "4", blocks: int = 4, code: bool = False) -> ConfigDic
 
 
 def cifar10_cpu() -> ConfigDict:
-    """CIFAR-10 in minutes on 2 CPU cores: ResNet-18 of a quarter of the width at 16 pixels; data: `npz:DIR`."""
+    """CIFAR-10 in minutes on 2 CPU cores: ResNet-10 of a quarter of the width at 16 pixels; data: `npz:DIR`."""
     config = cifar10()
     config.method.update(layer="stage_3", grid=2)
-    config.model = defaults.resnet(18, stem="cifar", head=defaults.mlp((), 4))
-    defaults.on_two_cores(config, epochs=2, batch_size=64)
+    config.model = defaults.resnet(10, stem="cifar", head=defaults.mlp((), 4))
+    defaults.on_two_cores(config, epochs=4, batch_size=32)
     config.augment.update(crop=False, pad=2)
     config.optim = defaults.adamw_on_two_cores(0.004, warmup_steps=100)
     return config
@@ -78,9 +78,10 @@ def cifar10_cpu() -> ConfigDict:
 def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
+    config.model.depth = 18
     defaults.on_digits(config)
     config.augment.pad = 1
-    config.train.update(epochs=20)
+    config.train.update(epochs=20, batch_size=64)
     return config
 
 
