@@ -22,7 +22,8 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
     config = tiny(name)
     if name == "moco":
         config.method.queue_size = 48  # goes round three times in an epoch and a half
-    config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, 1, 2
+    from_steps = range(1, STEPS) if name == "simclr" else (13,)
+    config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, from_steps[0], 2
     source, known = own_data(config)
     _, source = sources.hold_out(source, 200, seed=0)  # 12.5 batches: the run is in its second epoch at step 13
     batches = pipeline.Batches(source, batch_size=config.train.batch_size, seed=config.seed)
@@ -45,10 +46,10 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
         return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
 
     whole, lines = train(tmp_path / "whole")
-    for step in range(1, STEPS) if name == "simclr" else (13,):
+    for step in from_steps:
         directory = tmp_path / f"from_{step}"
         shutil.copytree(tmp_path / "whole", directory)
-        for later in range(step + 1, STEPS + 1):
+        for later in {*from_steps, STEPS} - {*range(step + 1)}:
             shutil.rmtree(directory / "checkpoints" / str(later))
         resumed, again = train(directory)
         assert again == lines
