@@ -203,7 +203,9 @@ class Step:
 
     def _simclr(self):
         with self.mixed:
-            z = self._run(self.networks, torch.cat(self.views))
+            apart = self.method.get("separate_views", False)
+            batches = self.views if apart else [torch.cat(self.views)]
+            z = torch.cat([self._run(self.networks, batch) for batch in batches])
         logits = z @ z.T / self.method.temperature
         logits.fill_diagonal_(-torch.inf)
         partner = torch.arange(len(z), device=z.device).roll(len(z) // 2)
