@@ -41,7 +41,7 @@ class Run:
         self.config = workdir.read_config(directory)
         self.keys = workdir.flatten(workdir.plain(self.config))  # dotted name -> value
         self.environment, self.evaluation = (
-            workdir.read_json(path) if path.exists() else empty
+            workdir.read_json(path, type(empty)) if path.exists() else empty
             for path, empty in ((directory / "environment.json", {}), (directory / "evaluation.json", []))
         )
         path = directory / "metrics.jsonl"
