@@ -34,23 +34,17 @@ def _to_float16(_, gradient):
 _from_float16.defvjp(lambda x: (_from_float16(x), None), _to_float16)
 
 
-def within_range(x):
-    """Rows `[..., D]` for losses that do not depend on their length: those whose squares would overflow are shrunk.
-
-    By a power of two, which loses no digit; all other rows stay as they are.
-    """
+def shrinkage(x):
+    """The power of two that rows `[..., D]` whose squares would overflow are multiplied by, `[..., 1]`; 1 for others."""
     half = jnp.finfo(x.dtype).maxexp // 2
     longest = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
-    return x * jnp.where(longest > 2.0 ** (half - 11), 2.0 ** -(half + 7), 1).astype(x.dtype)
+    return jnp.where(longest > 2.0 ** (half - 11), 2.0 ** -(half + 7), 1).astype(x.dtype)
 
 
 def normalise(x):
     """Rows `[..., D]` of unit length in at least float32; a zero row stays zero, with finite gradient."""
-    return of_unit_length(within_range(widen(x)))
-
-
-def of_unit_length(x):
-    """`normalise` of rows that are within range."""
+    x = widen(x)
+    x = x * shrinkage(x)
     return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
 
 

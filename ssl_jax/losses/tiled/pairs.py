@@ -8,18 +8,20 @@ import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
-from ssl_jax.losses.embeddings import of_unit_length, widen, within_range
+from ssl_jax.losses.embeddings import normalise, shrinkage, widen
 from ssl_jax.losses.tiled.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
 from ssl_jax.losses.tiled.logits import Operand, Request
 from ssl_jax.losses.tiled.ring import Tiles
 
-SMALLEST = 1e-12  # of a squared length, as in `of_unit_length`
+SMALLEST = 1e-12  # of a squared length, as in `normalise`
 
 
 def inverse_length(z):
     """`1 / |z|` of rows `[..., D]` in at least float32; 1e6 for rows shorter than 1e-6."""
     z = widen(z)
-    return lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1), SMALLEST))
+    shrunk = shrinkage(z)
+    z = z * shrunk
+    return lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1), SMALLEST)) * shrunk[..., 0]
 
 
 def in_one_dtype(*embeddings):
@@ -31,8 +33,12 @@ def in_one_dtype(*embeddings):
 
 
 def directions(*embeddings):
-    """`in_one_dtype` of rows that count by their direction alone."""
-    return [within_range(z) for z in in_one_dtype(*embeddings)]
+    """`in_one_dtype` of rows that count by their direction alone.
+
+    Bfloat16 is multiplied before it is divided by the lengths, and so is shrunk here; wider types need no copy.
+    """
+    rows = in_one_dtype(*embeddings)
+    return [z * shrinkage(z) for z in rows] if rows[0].dtype == jnp.bfloat16 else rows
 
 
 def examples(batch: Tiles):
@@ -108,8 +114,7 @@ def cosines(x, y):
     """
     # The squared lengths after normalisation; less than 1 for rows of hardly any length.
     lengths = [jnp.minimum(jnp.sum(jnp.square(widen(z)), axis=-1) / SMALLEST, 1) for z in (x, y)]
-    difference = of_unit_length(widen(x)) - of_unit_length(widen(y))
-    return (lengths[0] + lengths[1] - jnp.sum(jnp.square(difference), axis=-1)) / 2
+    return (lengths[0] + lengths[1] - jnp.sum(jnp.square(normalise(x) - normalise(y)), axis=-1)) / 2
 
 
 def _cosines_forward(x, y):
