@@ -191,9 +191,14 @@ def names(path) -> set[str]:
 
 
 def block_of(path) -> tuple[int, ...]:
-    """The numbers of stage and block in a path, () where there are none."""
-    numbers = (re.fullmatch(r"(?:stage|block)_(\d+)", str(entry.key)) for entry in path)
-    return tuple(int(number[1]) for number in numbers if number)
+    """The numbers of stage and block in a path, () where there are none.
+
+    >>> [block_of(path) for path, _ in jax.tree_util.tree_leaves_with_path({"norm": 0, "stage_1_block_2": 0})]
+    [(), (1, 2)]
+    """
+    named = (str(entry.key) for entry in path)
+    found = (re.findall(r"\d+", name) for name in named if re.match(r"(?:stage|block)_\d", name))
+    return tuple(int(number) for numbers in found for number in numbers)
 
 
 def check(settings, batch, steps: int, steps_per_epoch: float) -> None:

@@ -35,7 +35,7 @@ _from_float16.defvjp(lambda x: (_from_float16(x), None), _to_float16)
 
 
 def shrinkage(x):
-    """The power of two that rows `[..., D]` whose squares would overflow are multiplied by, `[..., 1]`; 1 for others."""
+    """The powers of two, `[..., 1]`, that shrink rows `[..., D]` whose squares would overflow; 1 for all others."""
     half = jnp.finfo(x.dtype).maxexp // 2
     longest = lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
     return jnp.where(longest > 2.0 ** (half - 11), 2.0 ** -(half + 7), 1).astype(x.dtype)
