@@ -6,6 +6,8 @@ from jax import lax
 
 from ssl_jax.collectives import pmean
 
+SMALLEST = 1e-12  # of a squared length that a row is divided by
+
 
 def widen(x):
     """`x` in float32, or in its own dtype where that is wider."""
@@ -41,11 +43,25 @@ def shrinkage(x):
     return jnp.where(longest > 2.0 ** (half - 11), 2.0 ** -(half + 7), 1).astype(x.dtype)
 
 
+def inverse_length(x):
+    """`1 / |x|` of rows `[..., D]` in at least float32; 1e6 for rows shorter than 1e-6."""
+    x = widen(x)
+    shrunk = shrinkage(x)
+    small = x * shrunk
+    # Both are computed and one is selected: a product with 1 changes how XLA rounds what it is fused with.
+    return jnp.where(shrunk[..., 0] < 1, _inverse_length(small) * shrunk[..., 0], _inverse_length(x))
+
+
+def _inverse_length(x):
+    return lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1), SMALLEST))
+
+
 def normalise(x):
     """Rows `[..., D]` of unit length in at least float32; a zero row stays zero, with finite gradient."""
     x = widen(x)
-    x = x * shrinkage(x)
-    return x * lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
+    shrunk = shrinkage(x)
+    small = x * shrunk
+    return jnp.where(shrunk < 1, small * _inverse_length(small)[..., None], x * _inverse_length(x)[..., None])
 
 
 def nan_unless_finite(values, *rows):

@@ -8,20 +8,10 @@ import numpy as np
 from jax import lax
 
 from ssl_jax.collectives import all_gather, axis_index
-from ssl_jax.losses.embeddings import normalise, shrinkage, widen
+from ssl_jax.losses.embeddings import SMALLEST, inverse_length, normalise, shrinkage, widen
 from ssl_jax.losses.tiled.log_sums import ONE_EXPONENTIAL_BELOW, log_sums
 from ssl_jax.losses.tiled.logits import Operand, Request
 from ssl_jax.losses.tiled.ring import Tiles
-
-SMALLEST = 1e-12  # of a squared length, as in `normalise`
-
-
-def inverse_length(z):
-    """`1 / |z|` of rows `[..., D]` in at least float32; 1e6 for rows shorter than 1e-6."""
-    z = widen(z)
-    shrunk = shrinkage(z)
-    z = z * shrunk
-    return lax.rsqrt(jnp.maximum(jnp.sum(z * z, axis=-1), SMALLEST)) * shrunk[..., 0]
 
 
 def in_one_dtype(*embeddings):
