@@ -1,4 +1,4 @@
-"""Runs the recipe `digits` of every joint-embedding method: is the trained encoder above the untrained one?
+"""Runs the recipe `digits` of the joint-embedding methods: is the trained encoder above the untrained one?
 
     python -m benchmarks.demos [--methods=moco,simclr] [--workdir=runs/demos]
 
@@ -19,7 +19,7 @@ from absl import app, flags
 
 FLAGS = flags.FLAGS
 HERE = Path(__file__).resolve().parents[1]
-METHODS = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "simsiam", "swav", "vicreg")
+METHODS = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "swav", "vicreg")  # SimSiam has no such recipe
 COLUMNS = ("method", "trained", "better random", "pixels", "gain", "minutes")
 
 

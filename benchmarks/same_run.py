@@ -35,7 +35,7 @@ def leaves(checkout: Path, method: str) -> dict[str, str]:
     """The SHA-256 of every parameter and of the method's state after three steps in a checkout."""
     options = SMALL | OF_METHOD.get(method, {})
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "ssl_jax.pretrain", f"--config=configs/{method}.py:digits"]
+        command = [sys.executable, "-m", "ssl_jax.pretrain", f"--config=configs/{method}.py:tiny"]
         command += [f"--workdir={folder}/run", *(f"--config.{name}={value}" for name, value in options.items())]
         environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(checkout)}
         ran = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)

@@ -129,22 +129,21 @@ def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     defaults.on_digits(config)
-    config.method.teacher_temperature = 0.04
-    config.method.momentum_schedule = "cosine"
-    config.augment.local = ConfigDict({"count": 2, "size": 4, "crop_scale": (0.05, 0.4)})
-    config.train.batch_size = 256
-    config.optim.learning_rate = 0.004
-    config.optim.warmup_steps = 20
-    config.optim.groups.last_layer.frozen_steps = 20
+    config.augment.crop_scale = (0.5, 1.0)  # of 8 pixels, smaller crops share little but their brightness
+    config.optim.learning_rate = 0.001
     return config
 
 
 def tiny() -> ConfigDict:
     """The smallest run, for tests."""
-    config = defaults.smallest(digits())
+    config = cifar10_cpu()
+    defaults.on_digits(config)
+    config.method.update(teacher_temperature=0.04, momentum_schedule="cosine")
+    config.augment.local.update(count=2, size=4)
+    config.optim.learning_rate = 0.004
+    config = defaults.smallest(config)
     config.model.last_layer.output_dim, config.optim.groups.last_layer.frozen_steps = 16, 1
     config.model.projector.update(hidden_dims=(16, 16), output_dim=8)
-    config.augment.local.count = 2
     return config
 
 

@@ -1,7 +1,9 @@
 """Resuming at every step: the continued run is the uninterrupted one, bit for bit, mid-epoch and across epochs."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
 
 from ssl_jax import methods, monitor
@@ -46,6 +48,8 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
         return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
 
     whole, lines = train(tmp_path / "whole")
+    losses = [row["loss"] for row in map(json.loads, open(tmp_path / "whole" / "metrics.jsonl")) if "loss" in row]
+    assert len(losses) == STEPS // 2 and np.isfinite(losses).all()
     for step in from_steps:
         directory = tmp_path / f"from_{step}"
         shutil.copytree(tmp_path / "whole", directory)

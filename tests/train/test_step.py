@@ -15,16 +15,16 @@ from ssl_jax.train import experiment, nonfinite, step
 
 
 def train(config, batch, *, mode="shard_map", devices=1, steps=5, probe=True, facts=None):
-    """The state and the last metrics after `steps` steps on the same examples."""
+    """The state and all metrics of `steps` steps on the same examples, and the parameters before them."""
     config.parallel.mode, config.parallel.devices = mode, devices
     probe = OnlineProbe(10) if probe and "label" in batch else None
     run = experiment.build(config, batch, examples=1437, probe=probe, signals=health.signals, facts=facts)
     state, placed = run.create(), run.parallel.place(batch)
-    history = []
+    initial, history = jax.device_get(state.params), []
     for _ in range(steps):
         state, metrics = run.step(state, placed)
         history.append(jax.device_get(metrics))
-    return jax.device_get(state.replace(key=jax.random.key_data(state.key))), history
+    return jax.device_get(state.replace(key=jax.random.key_data(state.key))), history, initial
 
 
 def emulate(config, batch, devices, steps=5):
@@ -77,16 +77,15 @@ def test_five_steps_agree_on_any_number_of_devices(name, tiny, own_batch, x64):
     config.optim.learning_rate, config.optim.scaling = 1.0 if name == "simsiam" else 0.1, "none"
     if "blur_probability" in config.augment:  # every kind of randomness that a view can hold
         config.augment.update(blur_probability=0.5, solarise_probability=0.2, jitter_probability=0.8)
-    one, history = train(config, batch, facts=known)
-    initial = train(config, batch, steps=0, facts=known)[0]
+    one, history, initial = train(config, batch, facts=known)
     topologies = ("shard_map", 8), ("pmap", 2), ("shard_map", 4)
     for mode, devices in topologies if name in CROSSED else topologies[:1]:
-        many, other = train(config, batch, mode=mode, devices=devices, facts=known)
+        many, other, _ = train(config, batch, mode=mode, devices=devices, facts=known)
         assert_leaves_close(many, one, 1e-9)
         assert_leaves_close(other, history, 1e-9)
     # The comparison means something: every trained leaf has moved.
     for (path, before), after in zip(
-        jax.tree.leaves_with_path(initial.params), jax.tree.leaves(one.params), strict=True
+        jax.tree.leaves_with_path(initial), jax.tree.leaves(one.params), strict=True
     ):
         scale = np.abs(after).max()
         assert np.abs(after - before).max() > 1e-3 * scale, jax.tree_util.keystr(path)
@@ -110,7 +109,7 @@ def test_first_loss_in_float32_agrees_and_every_device_holds_the_same_state(tiny
 def test_vmap_emulates_devices(tiny, tiny_batch, x64):
     config, batch = tiny(), tiny_batch()
     config.compute_dtype = "float64"
-    one, _ = train(config, batch, probe=False)
+    one, *_ = train(config, batch, probe=False)
     state, stacked, _ = emulate(config, batch, 4)
     assert_leaves_close(state.params, one.params, 1e-9)
     for leaf in jax.tree.leaves((stacked.params, stacked.method)):
@@ -132,8 +131,8 @@ def test_views_depend_on_the_position_in_the_global_batch_alone(tiny, tiny_batch
 @pytest.mark.as_users
 def test_a_probe_cannot_move_the_encoder(tiny, tiny_batch):
     config, batch = tiny(), tiny_batch()
-    watched, history = train(config, batch, probe=True)
-    alone, _ = train(config, batch, probe=False)
+    watched, history, _ = train(config, batch, probe=True)
+    alone, *_ = train(config, batch, probe=False)
     for a, b in zip(jax.tree.leaves((watched.params, watched.method)),
                     jax.tree.leaves((alone.params, alone.method)), strict=True):  # fmt: skip
         assert np.array_equal(a, b)
@@ -179,7 +178,7 @@ def test_a_step_that_is_not_finite_leaves_the_state_but_for_its_clocks(poison, t
 
 def test_without_skipping_a_step_that_is_not_finite_is_done(poison, tiny, tiny_batch):
     poison(2)
-    state, history = train(tiny(), tiny_batch(), steps=2)
+    state, history, _ = train(tiny(), tiny_batch(), steps=2)
     assert int(history[1]["nonfinite"]) == 0 and np.isnan(history[1]["loss"])
     assert np.isnan(state.params["encoder"]["stem_conv"]["kernel"]).all()
 
