@@ -83,7 +83,7 @@ def cifar10_cpu() -> ConfigDict:
 
 
 def tiny() -> ConfigDict:
-    """The smallest run, for tests: on digits, of which SimSiam learns no better features than those of random weights."""
+    """The smallest run, for tests; on digits SimSiam learns no better features than random weights have."""
     config = cifar10_cpu()
     defaults.on_digits(config)
     return defaults.smallest(config)
