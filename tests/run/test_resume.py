@@ -13,21 +13,19 @@ from ssl_jax.run import checkpoint, loop, restore, termination
 from ssl_jax.run.logs import Logs
 from ssl_jax.train import experiment
 
-STEPS = 20
-
-
 NAMES = [pytest.param(name, marks=[pytest.mark.as_users] * (name == "simclr")) for name in methods.names()]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
+    """SimCLR from each of its steps, every other method from the first step of its second epoch."""
     config = tiny(name)
     if name == "moco":
-        config.method.queue_size = 48  # goes round three times in an epoch and a half
-    from_steps = range(1, STEPS) if name == "simclr" else (13,)
-    config.train.steps, config.train.checkpoint_every, config.train.log_every = STEPS, from_steps[0], 2
+        config.method.queue_size = 48  # goes round twice
+    steps, rows, from_steps = (20, 200, range(1, 20)) if name == "simclr" else (6, 56, (4,))  # 12.5 or 3.5 batches
+    config.train.steps, config.train.checkpoint_every, config.train.log_every = steps, from_steps[0], 2
     source, known = own_data(config)
-    _, source = sources.hold_out(source, 200, seed=0)  # 12.5 batches: the run is in its second epoch at step 13
+    _, source = sources.hold_out(source, rows, seed=0)
     batches = pipeline.Batches(source, batch_size=config.train.batch_size, seed=config.seed)
     probe = monitor.probe(source)
     run = experiment.build(
@@ -36,20 +34,20 @@ def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
 
     def train(directory):
         directory.mkdir(exist_ok=True)
-        with checkpoint.Checkpoints(directory / "checkpoints", keep=STEPS) as checkpoints:
+        with checkpoint.Checkpoints(directory / "checkpoints", keep=steps) as checkpoints:
             found = checkpoints.restore(run.abstract, run.parallel.replicated)
             state, host_state = (run.create(), {}) if found is None else (found[0], found[1].host)
-            with Logs(directory, start=int(state.step), steps=STEPS) as logs:
+            with Logs(directory, start=int(state.step), steps=steps) as logs:
                 loop.run(
                     run, state, batches, checkpoints=checkpoints, logs=logs, host_state=host_state,
                     termination=termination.Termination(),
                 )  # fmt: skip
         lines = (directory / "metrics.jsonl").read_text().splitlines()
-        return restore.read(directory / "checkpoints", STEPS), [line.split('"examples_per')[0] for line in lines]
+        return restore.read(directory / "checkpoints", steps), [line.split('"examples_per')[0] for line in lines]
 
     whole, lines = train(tmp_path / "whole")
     losses = [row["loss"] for row in map(json.loads, open(tmp_path / "whole" / "metrics.jsonl")) if "loss" in row]
-    assert len(losses) == STEPS // 2 and np.isfinite(losses).all()
+    assert len(losses) == steps // 2 and np.isfinite(losses).all()
     for step in from_steps:
         directory = tmp_path / f"from_{step}"
         shutil.copytree(tmp_path / "whole", directory)
