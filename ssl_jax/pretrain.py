@@ -168,6 +168,8 @@ def main() -> int:
         if directory is not None and is_first():
             mark_interrupted(directory)
     print(f"{outcome}: {directory}" if directory else outcome)
+    if outcome == "interrupted":
+        command_line.leave(0)
     return 0
 
 

@@ -19,9 +19,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CLAIM, JOBSET = yaml.safe_load_all((ROOT / "launch/jobset.yaml").read_text())
 TINY = (
-    "--config=configs/simclr.py:digits", "--config.model.width=0.0625", "--config.train.batch_size=16",
-    "--config.train.epochs=0", "--config.train.steps=3", "--config.optim.warmup_steps=0", "--config.train.log_every=1",
-    "--config.train.eval_every=0", "--config.train.checkpoint_every=2", "--config.eval.protocols=()",
+    "--config=configs/simclr.py:digits", "--config.model.depth=10", "--config.model.width=0.0625",
+    "--config.train.batch_size=16", "--config.train.epochs=0", "--config.train.steps=3",
+    "--config.optim.warmup_steps=0", "--config.train.log_every=1", "--config.train.eval_every=0",
+    "--config.train.checkpoint_every=2", "--config.eval.protocols=()",
 )  # fmt: skip
 INTERRUPTED, FINISHED = '{"event": "interrupted", "step": 2}', '{"event": "finished", "step": 3}'
 

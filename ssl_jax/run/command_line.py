@@ -1,8 +1,10 @@
 """How the commands start and how they fail: a user's mistake is one sentence and exit status 1, never a traceback."""
 
+import atexit
 import difflib
 import errno
 import logging as python_logging
+import os
 import re
 import signal
 import sys
@@ -80,6 +82,17 @@ def run(main: Callable[..., int | None], arguments: int = 0) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def leave(status: int) -> None:
+    """Ends a command that was interrupted: its exit handlers run, and what it still computes is left behind.
+
+    Python's own end takes the machine from under computations that nobody waits for any more: a segmentation fault.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def replace_alternatives(config, given: Collection[str]) -> list[str]:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 TINY = {
-    "model.width": 0.0625, "train.batch_size": 16, "train.epochs": 0, "train.steps": 60, "train.log_every": 1,
-    "train.eval_every": 20, "train.checkpoint_every": 6, "optim.warmup_steps": 0, "optim.warmup_epochs": 0.0,
-    "eval.protocols": "()", "data.workers": 0,
+    "model.depth": 10, "model.width": 0.0625, "train.batch_size": 16, "train.epochs": 0, "train.steps": 60,
+    "train.log_every": 1, "train.eval_every": 20, "train.checkpoint_every": 6, "optim.warmup_steps": 0,
+    "optim.warmup_epochs": 0.0, "eval.protocols": "()", "data.workers": 0,
 }  # fmt: skip
 TIMES = ("examples_per_second", "data_wait")  # what no two runs share
 
