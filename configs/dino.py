@@ -131,6 +131,7 @@ def digits() -> ConfigDict:
     defaults.on_digits(config)
     config.augment.crop_scale = (0.5, 1.0)  # of 8 pixels, smaller crops share little but their brightness
     config.optim.learning_rate = 0.001
+    config.train.epochs = 70
     return config
 
 
