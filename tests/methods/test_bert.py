@@ -177,7 +177,7 @@ def test_a_run_fills_in_words(run):
 
 
 def test_a_run_is_fine_tuned_on_sentences(run, capsys):
-    settings = "epochs=12,learning_rate=0.08,layer_decay=1,batch_size=32"
+    settings = "epochs=24,learning_rate=0.12,layer_decay=1,batch_size=32"
     rows = evaluate.evaluate(run, ("finetune",), data="synthetic_text:96", finetune=settings)
     assert {row["features"]: row["n"] for row in rows} == {"random": 96, "encoder": 96}
     assert min(row["value"] for row in rows) > 0.6  # of four topics
