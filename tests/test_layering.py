@@ -1,6 +1,7 @@
 """Who may import whom: the import directions of docs/architecture.md, read from the source files."""
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def module_name(path: str) -> str:
 MODULES = {module_name(path): path for path in SOURCES}
 
 
-def imported(path: str, source: str, lazy: bool = True) -> set[str]:
+@functools.cache
+def imported(path: str, source: str, lazy: bool = True) -> frozenset[str]:
     """The modules that a file imports; without those imported inside functions unless `lazy`."""
     tree = ast.parse(source)
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -68,7 +70,7 @@ def imported(path: str, source: str, lazy: bool = True) -> set[str]:
             found |= submodules
             if len(submodules) < len(node.names):  # the rest are names defined in `base`
                 found.add(base)
-    return found
+    return frozenset(found)
 
 
 def rule(name: str, rules: dict):
