@@ -105,7 +105,7 @@ def digits() -> ConfigDict:
 def tiny() -> ConfigDict:
     """The smallest run, for tests: 3 x 3 patches."""
     config = defaults.smallest(digits())
-    config.method.update(stride=2, ignore=0)
+    config.method.update(stride=2, ignore=0, scale=1.0)
     return config
 
 
