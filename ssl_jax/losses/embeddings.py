@@ -49,10 +49,11 @@ def inverse_length(x):
     shrunk = shrinkage(x)
     small = x * shrunk
     # Both are computed and one is selected: a product with 1 changes how XLA rounds what it is fused with.
-    return jnp.where(shrunk[..., 0] < 1, _inverse_length(small) * shrunk[..., 0], _inverse_length(x))
+    return jnp.where(shrunk[..., 0] < 1, _plain_inverse_length(small) * shrunk[..., 0], _plain_inverse_length(x))
 
 
-def _inverse_length(x):
+def _plain_inverse_length(x):
+    """The same of rows whose squares do not overflow."""
     return lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1), SMALLEST))
 
 
@@ -61,7 +62,9 @@ def normalise(x):
     x = widen(x)
     shrunk = shrinkage(x)
     small = x * shrunk
-    return jnp.where(shrunk < 1, small * _inverse_length(small)[..., None], x * _inverse_length(x)[..., None])
+    # Not `x * inverse_length(x)`: of the longest rows, 1 / |x| is too small a number.
+    shortened, plain = (rows * _plain_inverse_length(rows)[..., None] for rows in (small, x))
+    return jnp.where(shrunk < 1, shortened, plain)
 
 
 def nan_unless_finite(values, *rows):

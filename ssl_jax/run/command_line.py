@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 from absl import app, flags, logging
@@ -81,10 +82,10 @@ def run(main: Callable[..., int | None], arguments: int = 0) -> None:
         app.run(guarded, flags_parser=parse)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        leave(128 + signal.SIGINT)
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """Ends a command that was interrupted: its exit handlers run, and what it still computes is left behind.
 
     Python's own end takes the machine from under computations that nobody waits for any more: a segmentation fault.

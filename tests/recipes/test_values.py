@@ -1,6 +1,6 @@
 """Every recipe keeps the values it had before a refactoring: `values.json` is what 73 recipes held on 2026-11-27.
 
-What a source was later found to say otherwise is corrected there too.
+What a source was later found to say otherwise is corrected there too, and recipes of ours that did not learn.
 """
 
 import json

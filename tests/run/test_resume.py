@@ -18,7 +18,7 @@ NAMES = [pytest.param(name, marks=[pytest.mark.as_users] * (name == "simclr")) f
 
 @pytest.mark.parametrize("name", NAMES)
 def test_resuming_at_any_step_changes_no_bit(name, tiny, own_data, tmp_path):
-    """SimCLR from each of its steps, every other method from the first step of its second epoch."""
+    """SimCLR from each of its steps, every other method from step 4, in its second epoch."""
     config = tiny(name)
     if name == "moco":
         config.method.queue_size = 48  # goes round twice
