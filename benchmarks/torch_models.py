@@ -37,12 +37,12 @@ class ResNet(nn.Module):
                 blocks[f"block_{i + 1}"] = ResidualBlock(inputs, convs, stride, momentum)
                 inputs = convs[-1][0]
             self.add_module(f"stage_{stage + 1}", nn.Sequential(blocks))
-        self.feature_dim = inputs
+        self.feature_dim, self.stages = inputs, len(BLOCKS[model.depth])
 
     def forward(self, images):
         x = self.pool(F.relu(self.stem_norm(self.stem_conv(images)), inplace=True))
-        for stage in (self.stage_1, self.stage_2, self.stage_3, self.stage_4):
-            x = stage(x)
+        for stage in range(self.stages):
+            x = self.get_submodule(f"stage_{stage + 1}")(x)
         return x.mean((2, 3), dtype=torch.float32)
 
 

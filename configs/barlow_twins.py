@@ -100,6 +100,8 @@ def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     defaults.on_digits(config)
+    config.model.width = 0.25
+    config.augment.crop_scale = (0.5, 1.0)
     return config
 
 

@@ -165,7 +165,8 @@ def digits() -> ConfigDict:
     """The demo: scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     defaults.on_digits(config)
-    config.augment.crop_scale = (0.5, 1.0)  # from 0.2 on: kNN 86.1 in place of 95.0
+    config.model.width = 0.25
+    config.augment.crop_scale = (0.5, 1.0)  # from 0.2 on: kNN 86.1 in place of 95.0, at twice the width
     return config
 
 

@@ -129,9 +129,9 @@ def digits() -> ConfigDict:
     """scikit-learn's 8 x 8 handwritten digits, embedded, no download."""
     config = cifar10_cpu()
     defaults.on_digits(config)
+    config.model.width = 0.25
     config.augment.crop_scale = (0.5, 1.0)  # from 0.2 on all images have one embedding
     config.optim.learning_rate = 0.001
-    config.train.epochs = 70
     return config
 
 

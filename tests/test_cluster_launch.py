@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 CLAIM, JOBSET = yaml.safe_load_all((ROOT / "launch/jobset.yaml").read_text())
 TINY = (
-    "--config=configs/simclr.py:digits", "--config.model.depth=10", "--config.model.width=0.0625",
+    "--config=configs/simclr.py:digits", "--config.model.depth=6", "--config.model.width=0.25",
     "--config.train.batch_size=16", "--config.train.epochs=0", "--config.train.steps=3",
     "--config.optim.warmup_steps=0", "--config.train.log_every=1", "--config.train.eval_every=0",
     "--config.train.checkpoint_every=2", "--config.eval.protocols=()",
@@ -68,6 +68,7 @@ class Cluster:
         self.environment = mine | {
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "CALLS": str(self.calls),
             "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "JAX_COORDINATOR_PORT": str(self.port),
+            "PYTHONPATH": str(ROOT / "tests/without_torch"),
         }  # fmt: skip
 
     def script(self, path: Path, text: str):

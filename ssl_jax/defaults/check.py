@@ -76,7 +76,7 @@ VIEW = {
 NORMS = {"norm_momentum": PROBABILITY, "norm_groups": whole(1)}
 MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have more beside it
     "resnet": {
-        "depth": one_of(10, 18, 34, 50, 101, 152), "width": POSITIVE, "stem": one_of("imagenet", "cifar"),
+        "depth": one_of(6, 10, 18, 34, 50, 101, 152), "width": POSITIVE, "stem": one_of("imagenet", "cifar"),
         "zero_init_residual": BOOL, "init": NAME, **NORMS,
     },
     "resnet_v2": {

@@ -48,9 +48,9 @@ class CLIPResNet(nn.Module):
     >>> import jax
     >>> model = CLIPResNet(blocks=(1, 1, 1, 1), width=1 / 16, output_dim=5)
     >>> images = jnp.ones((2, 64, 64, 3))
-    >>> variables = model.init(jax.random.key(0), images)
-    >>> model.apply(variables, images).shape, model.apply(variables, images, layer="stage_4").shape
-    ((2, 5), (2, 2, 2, 128))
+    >>> variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    >>> jax.eval_shape(model.apply, variables, images).shape
+    (2, 5)
 
     Source: Radford et al. 2021, arXiv 2103.00020, section 2.4 and table 19; openai/CLIP at d05afc4, clip/model.py;
     strides by averaging: He et al. 2019, arXiv 1812.01187, and Zhang 2019, arXiv 1904.11486.

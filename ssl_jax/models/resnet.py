@@ -13,7 +13,8 @@ from ssl_jax.models.initializers import CONV_INITS, choose, variance_scaling
 from ssl_jax.models.norm import BatchNorm
 
 BLOCKS = {
-    10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)
+    6: (1, 1), 10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
 }  # fmt: skip
 LAYERS = ("stem", "stage_1", "stage_2", "stage_3", "stage_4")
 
@@ -27,7 +28,7 @@ class ResNet(nn.Module):
     shortcut, in ResNet-18 and -34 also in stage 1, where shapes do not change; here they have one only where they do.
 
     Args:
-        depth: 10 (half of 18, for tests), 18 or 34 (basic blocks), 50, 101 or 152 (bottleneck blocks).
+        depth: 6 (two stages, for tests), 10, 18 or 34 (basic blocks), 50, 101 or 152 (bottleneck blocks).
         width: multiplies the channels, `int(64 * width)` in the stem; may be fractional.
         stem: "imagenet" (7x7 convolution of stride 2, 3x3 max-pool of stride 2) or "cifar" (3x3 of stride 1, no pool).
         zero_init_residual: start the last norm of every residual block at scale 0, so that each block is the identity.
@@ -40,7 +41,7 @@ class ResNet(nn.Module):
         train: whether norms use the statistics of the batch.
         group_ids: int32 [b], handed to the norms.
         keys: unused, no layer here is random; so that encoders are called alike.
-        layer: None, or the layer to stop at, one of `LAYERS`.
+        layer: None, or the layer to stop at, one of `layers`.
 
     Returns: pooled features [b, feature_dim], float32 or wider; with `layer`, its feature map [b, h, w, c] in `dtype`.
 
@@ -48,11 +49,11 @@ class ResNet(nn.Module):
         ValueError: unknown depth, stem or layer, a width without channels, images of a wrong rank or dtype.
 
     >>> import jax
-    >>> model = ResNet(depth=18, width=0.25, stem="cifar")
+    >>> model = ResNet(depth=10, width=0.25, stem="cifar")
     >>> images = jnp.ones((2, 8, 8, 3))
-    >>> variables = model.init(jax.random.key(0), images)
-    >>> model.apply(variables, images).shape, model.apply(variables, images, layer="stage_2").shape
-    ((2, 128), (2, 4, 4, 32))
+    >>> variables = jax.jit(model.init)(jax.random.key(0), images)
+    >>> jax.jit(model.apply)(variables, images).shape
+    (2, 128)
 
     Source: He et al., https://arxiv.org/abs/1512.03385, table 1; zero initialisation: Goyal et al.,
     https://arxiv.org/abs/1706.02677, section 5.1.
@@ -69,12 +70,12 @@ class ResNet(nn.Module):
     @property
     def feature_dim(self) -> int:
         """Number of pooled features."""
-        return int(64 * self.width) * (8 if self.depth < 50 else 32)
+        return int(64 * self.width) * 2 ** (len(BLOCKS[self.depth]) - 1) * (1 if self.depth < 50 else 4)
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The inner layers that can be asked for."""
-        return LAYERS
+        return LAYERS[: 1 + len(BLOCKS[self.depth])]
 
     @nn.compact
     def __call__(self, images, *, train: bool = False, group_ids=None, keys=None, layer: str | None = None):
@@ -108,7 +109,7 @@ class ResNet(nn.Module):
             raise ValueError(f"ResNet was given stem {self.stem!r} and expects 'imagenet' or 'cifar'; choose one.")
         if int(64 * self.width) < 1:
             raise ValueError(f"ResNet was given width {self.width} and expects at least 1/64; choose a larger one.")
-        check_layer("ResNet", layer, LAYERS)
+        check_layer("ResNet", layer, self.layers)
         check_images("ResNet", images)
 
 

@@ -67,6 +67,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None, facts=None)
     blocks = config.parallel.blocks if config.parallel.strict else 0
     where = parallel.make(config.parallel.mode, config.parallel.devices, config.train.batch_size, blocks)
     method = methods.build(config, facts)
+    method = dataclasses.replace(method, init=jax.jit(method.init, inline=True))  # traced once, here and in `create`
     steps, steps_per_epoch = run_length(config.train, examples), examples / config.train.batch_size
 
     shapes = {name: jax.ShapeDtypeStruct(rows.shape, rows.dtype) for name, rows in batch.items()}
@@ -83,6 +84,7 @@ def build(config, batch, *, examples: int, probe=None, signals=None, facts=None)
         rows = {name: jax.numpy.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
         return state.create(method, optimizer, probe, config.seed, rows, config.train.batch_size)
 
+    created = jax.jit(create, out_shardings=where.replicated)  # traced once, for its shapes and for its values
     gradient_fn = step.gradient_of_batch
     if config.train.get("microbatches", 1) != 1:
         gradient_fn = microbatches.make(
@@ -101,8 +103,8 @@ def build(config, batch, *, examples: int, probe=None, signals=None, facts=None)
         method=method,
         parallel=where,
         learning_rate=learning_rate,
-        create=jax.jit(create, out_shardings=where.replicated),
-        abstract=jax.eval_shape(create),
+        create=created,
+        abstract=jax.tree.map(lambda leaf: leaf.update(sharding=None), created.eval_shape()),
         step=where.compile(per_device),
         steps=steps,
         steps_per_epoch=steps_per_epoch,

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 TINY = {
-    "model.depth": 10, "model.width": 0.0625, "train.batch_size": 16, "train.epochs": 0, "train.steps": 60,
+    "model.depth": 6, "model.width": 0.25, "train.batch_size": 16, "train.epochs": 0, "train.steps": 60,
     "train.log_every": 1, "train.eval_every": 20, "train.checkpoint_every": 6, "optim.warmup_steps": 0,
     "optim.warmup_epochs": 0.0, "eval.protocols": "()", "data.workers": 0,
 }  # fmt: skip
+WITHOUT_TORCH = Path(__file__).parents[1] / "without_torch"
 TIMES = ("examples_per_second", "data_wait")  # what no two runs share
 
 
@@ -46,6 +47,7 @@ class Lab:
         environment = os.environ | {
             "XLA_FLAGS": " ".join([*flagged, f"--xla_force_host_platform_device_count={devices}"]),
             "JAX_ENABLE_X64": str(int(double)),
+            "PYTHONPATH": f"{WITHOUT_TORCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
         }
         return subprocess.Popen(
             [sys.executable, "-m", f"ssl_jax.{name}", *flags],

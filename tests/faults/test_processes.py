@@ -55,19 +55,23 @@ def on_eight(lab, tmp_path_factory):
     return directory
 
 
-def test_two_processes_with_four_devices_are_one_with_eight(lab, on_eight, tmp_path):
-    said = run_pair(lab, tmp_path / "run", devices=4, **EXACT)
+@pytest.fixture(scope="module")
+def on_two_processes(lab, tmp_path_factory):
+    """The same on two processes with 4 devices each, and what both said."""
+    directory = tmp_path_factory.mktemp("pair") / "run"
+    return directory, run_pair(lab, directory, devices=4, **EXACT)
+
+
+def test_two_processes_with_four_devices_are_one_with_eight(on_two_processes, on_eight):
+    directory, said = on_two_processes
     assert said.count(f"step {STEPS}/{STEPS}") == 1  # process 0 alone speaks
     assert "devices     8 x cpu, 2 processes" in said
-    close(tmp_path / "run", on_eight)
+    close(directory, on_eight)
 
 
-def test_a_run_goes_on_with_other_devices_processes_and_another_mode(lab, on_eight, tmp_path):
+def test_a_run_goes_on_with_other_devices_and_another_mode(lab, on_eight, tmp_path):
     lab.run(half_done(on_eight, tmp_path / "two"), devices=2, **EXACT)
     close(tmp_path / "two", on_eight)
-    said = run_pair(lab, half_done(on_eight, tmp_path / "pair"), devices=2, **EXACT)
-    assert f"from step {MIDDLE}" in said
-    close(tmp_path / "pair", on_eight)
     lab.run(half_done(on_eight, tmp_path / "pmap"), devices=4, **EXACT | {"parallel.mode": "pmap"})
     close(tmp_path / "pmap", on_eight)
 
@@ -78,7 +82,8 @@ def test_a_momentum_encoder_and_its_queue_go_on_in_two_processes(lab, tmp_path, 
     changes = {"method.queue_size": 48, "model.norm_groups": 2}  # the queue has gone round in step 4
     options = EXACT | changes | {"recipe": "moco.py:digits"}
     lab.run(tmp_path / "eight", devices=8, **options)
-    run_pair(lab, half_done(tmp_path / "eight", tmp_path / "pair"), devices=2, **options)
+    said = run_pair(lab, half_done(tmp_path / "eight", tmp_path / "pair"), devices=2, **options)
+    assert f"from step {MIDDLE}" in said
     close(tmp_path / "pair", tmp_path / "eight")
     drifts = [[row["key_drift"] for row in rows(tmp_path / run) if "key_drift" in row] for run in ("pair", "eight")]
     assert drifts[0] == pytest.approx(drifts[1], rel=1e-6)
@@ -125,16 +130,14 @@ def test_when_one_process_is_killed_the_other_ends_and_says_why(victim, lab, tmp
     assert restore.steps(directory / "checkpoints")
 
 
-def test_sigterm_to_one_process_saves_and_ends_both(lab, tmp_path):
-    short = {"train.steps": 24}
-    run_pair(lab, tmp_path / "whole", **short)
+def test_sigterm_to_one_process_saves_and_ends_both(lab, on_two_processes, tmp_path):
     directory = tmp_path / "run"
-    processes = lab.pair(directory, **short)
-    assert lab.wait_until(processes[0], lambda: len(rows(directory)) >= 5)
+    processes = lab.pair(directory, devices=4, **EXACT)
+    assert lab.wait_until(processes[0], lambda: len(rows(directory)) >= MIDDLE - 1)  # before the evaluation
     processes[1].send_signal(signal.SIGTERM)
     said = "".join(lab.end(process) for process in processes)
     last = json.loads((directory / "metrics.jsonl").read_text().splitlines()[-1])
-    assert "interrupted" in said and last["event"] == "interrupted" and last["step"] < 24
+    assert "interrupted" in said and last["event"] == "interrupted" and last["step"] < STEPS
     assert leaves(directory)["step"] == last["step"]
-    run_pair(lab, directory, **short)
-    same(directory, tmp_path / "whole")
+    run_pair(lab, directory, devices=4, **EXACT)
+    same(directory, on_two_processes[0])

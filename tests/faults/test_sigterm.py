@@ -60,7 +60,7 @@ def test_ctrl_c_saves_too_and_the_processes_that_read_end_without_a_word(lab, re
 def test_sigterm_during_the_last_evaluation_leaves_a_run_to_go_on_with(lab, tmp_path):
     directory = tmp_path / "run"
     # Wide enough that something is being computed when the signal comes: the end of the process must not crash on it.
-    options = {"eval.protocols": "('linear',)", "model.depth": 18, "model.width": 0.5}
+    options = {"eval.protocols": "('linear',)", "model.width": 1.0}
     options |= {"train.steps": 6, "train.eval_every": 0}
     process = lab.start(directory, devices=1, **options)
     assert lab.wait_until(process, lambda: rows(directory)[-1:] == [{"event": "finished", "step": 6}])

@@ -17,7 +17,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 @pytest.fixture
 def prepared(tiny, tiny_batch, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def make(**changes):
         config = tiny("barlow_twins")
@@ -59,7 +59,7 @@ def test_the_projector_is_the_official_one(prepared):
     _, _, _, params, state = prepared()
     norm = {"scale": (24,), "bias": (24,)}
     assert jax.tree.map(lambda leaf: leaf.shape, params["projector"]) == {
-        "dense_1": {"kernel": (4, 24)}, "norm_1": norm, "dense_2": {"kernel": (24, 24)}, "norm_2": norm,
+        "dense_1": {"kernel": (16, 24)}, "norm_1": norm, "dense_2": {"kernel": (24, 24)}, "norm_2": norm,
         "dense_3": {"kernel": (24, 40)},
     }  # fmt: skip
     assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2"}
@@ -110,7 +110,7 @@ def test_the_schedule_is_the_official_one():
 
 
 def test_without_the_redundancy_term_dimensions_repeat_and_the_watch_says_so(tiny, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def run(off_diagonal_weight):
         config = tiny("barlow_twins")

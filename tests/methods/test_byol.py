@@ -15,7 +15,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, unit, watched
 
 @pytest.fixture
 def prepared(tiny, tiny_batch, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def make(**changes):
         config = tiny("byol")
@@ -107,11 +107,11 @@ def test_heads_are_the_official_ones(prepared):
 
 
 def test_without_predictor_it_collapses_and_the_watch_says_so(tiny, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1, 1))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1, 1))
 
     def run(predictor, steps):
         config = tiny("byol")
-        config.method.predictor, config.train.batch_size = predictor, 64
+        config.method.predictor, config.train.batch_size, config.model.width = predictor, 64, 1 / 16
         if not predictor:
             config.model.projector.norm = "hidden"  # as published: a norm at its end would hold the embeddings apart
         return watched(config, steps)

@@ -85,9 +85,9 @@ def test_coarse_maps_are_brought_to_the_labels(made):
 def test_features_are_of_any_layer_and_of_grey_images(made):
     method, views, params, state, *_ = made()
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    assert method.encode(params, state, {"image": images}).shape == (2, 8)
-    assert method.encode(params, state, {"image": images}, layer="stage_1").shape == (2, 8, 8, 4)
-    assert method.encode(params, state, {"image": images[..., :1]}).shape == (2, 8)
+    assert method.encode(params, state, {"image": images}).shape == (2, 32)
+    assert method.encode(params, state, {"image": images}, layer="stage_1").shape == (2, 8, 8, 16)
+    assert method.encode(params, state, {"image": images[..., :1]}).shape == (2, 32)
 
 
 def test_pictures_show_grey_colours_and_the_truth(made):

@@ -24,7 +24,7 @@ MADE = {}  # what `made` has made
 @pytest.fixture
 def small(tiny, monkeypatch):
     """On digits with two small crops: a ResNet of one block, or a vision transformer of two without any batch norm."""
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
     monkeypatch.setitem(vit.SIZES, "test", dict(width=8, depth=2, heads=2))
 
     def make(model="resnet", **changes):
@@ -263,7 +263,7 @@ def test_features_are_the_teachers(made, tiny_batch, model, changes):
 @pytest.fixture
 def ablation(tiny, monkeypatch):
     """`ablation(**changes)`: the warnings of a short run on digits, small but with outputs to choose from."""
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def run(**changes):
         config = tiny("dino")

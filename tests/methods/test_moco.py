@@ -104,13 +104,13 @@ def test_the_loss_knows_the_queue_as_it_was_before_the_batch(moco, batches, symm
 def test_keys_change_with_their_groups_and_queries_do_not(moco, batches):
     still, _, _, _, _ = by_hand(moco(shuffle_norm=False), batches(0))
     shuffled, _, _, _, _ = by_hand(moco(shuffle_norm=True), batches(0))
-    np.testing.assert_array_equal(still["z_a"], shuffled["z_a"])
+    np.testing.assert_allclose(still["z_a"], shuffled["z_a"], atol=1e-6)
     assert np.abs(still["z_b"] - shuffled["z_b"]).max() > 1e-3
     config = moco(shuffle_norm=True)
     config.model.norm_groups = 1  # with one group there is nothing to shuffle
     one, _, _, _, _ = by_hand(config, batches(0))
     config.method.shuffle_norm = False
-    np.testing.assert_array_equal(one["z_b"], by_hand(config, batches(0))[0]["z_b"])
+    np.testing.assert_allclose(one["z_b"], by_hand(config, batches(0))[0]["z_b"], atol=1e-6)
 
 
 def test_teacher_keeps_its_own_statistics_and_gets_no_gradient(moco, batches):
@@ -200,7 +200,7 @@ def test_layers_are_features(moco, batches):
     config = moco()
     run = experiment.build(config, batches(0), examples=1437)
     inputs = {"image": jax.ShapeDtypeStruct((4, 8, 8, 1), jnp.uint8)}
-    for layer, shape in ((None, (32,)), ("projection", (128,)), ("stage_2", (4, 4, 8))):
+    for layer, shape in ((None, (32,)), ("projection", (128,)), ("stage_2", (4, 4, 32))):
         found = jax.eval_shape(lambda *a, layer=layer: run.method.encode(*a, layer=layer),
                                run.abstract.params, run.abstract.method, inputs)  # fmt: skip
         assert found.shape == (4, *shape) and found.dtype == jnp.float32

@@ -78,7 +78,7 @@ def test_features_are_an_inner_layer_unless_another_is_asked_for(tiny, tiny_batc
     config, batch = tiny("rotation"), tiny_batch(2)
     method, _, params, state = prepare(config, batch)
     inputs = {"image": batch["image"]}
-    inner = method.encode(params, state, inputs, layer="stage_3")
+    inner = method.encode(params, state, inputs, layer="stage_2")
     assert inner.ndim == 4
     grid = config.method.grid
     np.testing.assert_array_equal(method.encode(params, state, inputs), rotation.max_pooled(inner, grid))
@@ -89,8 +89,8 @@ def test_features_are_an_inner_layer_unless_another_is_asked_for(tiny, tiny_batc
 def test_pictures_are_the_images_and_a_row_for_each_layer(tiny, tiny_batch):
     method, views, params, state = prepare(tiny("rotation"), tiny_batch(3))
     picture = np.asarray(method.pictures(params, state, views, jax.random.key(0))["attention"])
-    assert picture.dtype == np.uint8 and picture.shape == (8 * 6, 8 * 3, 3)
-    assert all(picture[8 * i : 8 * i + 8].std() > 0 for i in range(5))
+    assert picture.dtype == np.uint8 and picture.shape == (8 * 4, 8 * 3, 3)
+    assert all(picture[8 * i : 8 * i + 8].std() > 0 for i in range(4))
 
 
 @pytest.mark.parametrize(("key", "value"), [("angles", "5"), ("copies", "some")])

@@ -19,7 +19,7 @@ from tests.recipes.holds import plain
 
 @pytest.fixture
 def prepared(tiny, tiny_batch, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def make(**changes):
         config = tiny("simsiam")
@@ -91,7 +91,7 @@ def test_heads_are_the_official_ones(prepared):
     shapes = {head: jax.tree.map(lambda leaf: leaf.shape, params[head]) for head in ("projector", "predictor")}
     norm = {"scale": (24,), "bias": (24,)}
     assert shapes["projector"] == {
-        "dense_1": {"kernel": (4, 24)}, "norm_1": norm, "dense_2": {"kernel": (24, 24)}, "norm_2": norm,
+        "dense_1": {"kernel": (16, 24)}, "norm_1": norm, "dense_2": {"kernel": (24, 24)}, "norm_2": norm,
         "dense_3": {"kernel": (24, 24)},
     }  # fmt: skip
     assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2", "norm_3"}

@@ -11,7 +11,7 @@ from tests.methods.by_hand import loss_and_outputs, prepare, watched
 
 @pytest.fixture
 def prepared(tiny, tiny_batch, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def make(**changes):
         config = tiny("vicreg")
@@ -45,14 +45,14 @@ def test_the_expander_is_the_official_one(prepared):
     _, _, _, params, state = prepared(**{"model.projector.hidden_bias": True})
     norm, hidden = {"scale": (24,), "bias": (24,)}, {"bias": (24,)}
     assert jax.tree.map(lambda leaf: leaf.shape, params["projector"]) == {
-        "dense_1": {"kernel": (4, 24)} | hidden, "norm_1": norm, "dense_2": {"kernel": (24, 24)} | hidden,
+        "dense_1": {"kernel": (16, 24)} | hidden, "norm_1": norm, "dense_2": {"kernel": (24, 24)} | hidden,
         "norm_2": norm, "dense_3": {"kernel": (24, 40)},
     }  # fmt: skip
     assert set(state["batch_stats"]["projector"]) == {"norm_1", "norm_2"}
 
 
 def test_without_the_variance_term_embeddings_shrink_and_the_watch_says_so(tiny, monkeypatch):
-    monkeypatch.setitem(resnet.BLOCKS, 10, (1,))
+    monkeypatch.setitem(resnet.BLOCKS, 6, (1,))
 
     def run(variance_weight):
         config = tiny("vicreg")

@@ -47,7 +47,7 @@ def resnet(params, stats, images, groups):
         return batch_norm(x, p, s, groups)
 
     x = norm(convolve(images, params["stem_conv"]), "stem_norm").relu()
-    for stage in ("stage_1", "stage_2", "stage_3", "stage_4"):
+    for stage in sorted(name for name in params if name.startswith("stage_")):
         for block in sorted(params[stage]):
             p, stride = params[stage][block], 2 if block == "block_1" and stage != "stage_1" else 1
             y = norm(convolve(x, p["conv_1"], stride), stage, block, "norm_1").relu()

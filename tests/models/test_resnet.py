@@ -221,7 +221,7 @@ def test_norm_and_group_ids_reach_every_norm(key):
 @pytest.mark.parametrize(
     "options, images, layer, message",
     [
-        ({"depth": 20}, jnp.ones((1, 8, 8, 3)), None, r"depth 20 and expects one of \[10, 18, 34, 50, 101, 152\]"),
+        ({"depth": 20}, jnp.ones((1, 8, 8, 3)), None, r"depth 20 and expects one of \[6, 10, 18, 34, 50, 101, 152\]"),
         ({"stem": "mnist"}, jnp.ones((1, 8, 8, 3)), None, "stem 'mnist' and expects 'imagenet' or 'cifar'"),
         ({"width": 0.01}, jnp.ones((1, 8, 8, 3)), None, "width 0.01 and expects at least 1/64"),
         ({}, jnp.ones((1, 8, 8, 3)), "stage_5", r"layer 'stage_5' and expects one of \['stem', 'stage_1'"),
