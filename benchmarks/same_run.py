@@ -22,7 +22,7 @@ METHODS = ("barlow_twins", "byol", "dino", "moco", "moco_v3", "simclr", "simsiam
 SMALL = {
     "parallel.strict": True, "parallel.blocks": 2, "parallel.devices": 1, "train.steps": 3, "train.epochs": 0,
     "train.batch_size": 16, "train.log_every": 1, "train.eval_every": 0, "train.checkpoint_every": 0,
-    "optim.warmup_steps": 0, "optim.warmup_epochs": 0.0, "eval.protocols": "()", "model.width": 0.0625,
+    "optim.warmup_steps": 0, "optim.warmup_epochs": 0.0, "eval.protocols": "()",
 }  # fmt: skip
 OF_METHOD = {
     "dino": {"model.last_layer.output_dim": 16, "optim.groups.last_layer.frozen_steps": 1, "augment.local.count": 2},
