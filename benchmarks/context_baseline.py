@@ -23,14 +23,12 @@ from ssl_jax.augment import puzzle
 from ssl_jax.data import sources
 from ssl_jax.run import workdir
 
-ROWS = 100  # images at a time
 
-
-def batches(method, source, count: int, seed: int):
-    """Views of the first images of a source, drawn with keys of a seed."""
+def batches(method, source, rows: int, count: int, seed: int):
+    """Views of the first images of a source, `rows` at a time, drawn with keys of a seed."""
     views = jax.jit(jax.vmap(method.views))
-    for start in range(0, min(count, len(source)), ROWS):
-        ids = np.arange(start, min(start + ROWS, count, len(source)))
+    for start in range(0, min(count, len(source)), rows):
+        ids = np.arange(start, min(start + rows, count, len(source)))
         examples = {"image": jnp.asarray(source.rows(ids)["image"]), "index": jnp.asarray(ids, jnp.int32)}
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), examples["index"])
         yield views(keys, examples)
@@ -79,6 +77,7 @@ def main():
     config, encoder = workdir.read_config(flags.workdir), load_encoder(flags.workdir)
     method, spec = methods.build(config), flags.data or config.data.source
     train, test = (sources.load(config.data, split, spec=spec) for split in ("train", "test"))
+    rows = config.train.batch_size  # batch norm in groups takes no other
 
     @jax.jit
     def logits(batch):
@@ -87,20 +86,20 @@ def main():
         ]
 
     def gathered(source, count, seed):
-        found = [colours(batch) for batch in batches(method, source, count, seed)]
+        found = [colours(batch) for batch in batches(method, source, rows, count, seed)]
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
     seen = gathered(train, flags.train, 1), gathered(test, flags.test, 2)
     told = [
         np.asarray(jnp.argmax(logits(batch), -1) == batch["target"]).ravel()
-        for batch in batches(method, test, flags.test, 2)
+        for batch in batches(method, test, rows, flags.test, 2)
     ]
     print(f"{len(seen[1][1])} pairs of {min(flags.test, len(test))} test images, of 8 directions: a guess 12.5 %")
     for name, value in (classifiers(*seen) | {"network": np.concatenate(told).mean()}).items():
         print(f"{name:<42}{100 * value:.1f} %")
 
     grid, right = config.method.grid, []
-    for k, batch in enumerate(batches(method, test, flags.puzzles, 3)):
+    for k, batch in enumerate(batches(method, test, rows, flags.puzzles, 3)):
         batch, order = every_pair(batch, jax.random.key(k))
         scores = np.asarray(jax.nn.log_softmax(logits(batch))).reshape(*order.shape, order.shape[1], -1)
         solved = np.stack([puzzle.assemble(one, grid) for one in scores])
