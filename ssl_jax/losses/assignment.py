@@ -47,12 +47,13 @@ def sinkhorn(scores, *, epsilon=0.05, iterations=3, weights=None, axis_name=None
     arguments.whole("iterations", iterations, "3 is usual, and 0 means a softmax", least=0)
     shares = None if weights is None else lax.stop_gradient(weights)[:, None]
     scores = widen(lax.stop_gradient(scores))
-    log_q = nan_unless_finite(scores / epsilon, scores)
+    log_q = scores / epsilon
     for _ in range(iterations):
         columns = jax.nn.logsumexp(log_q, axis=0, b=shares, keepdims=True)
         columns = jax.nn.logsumexp(all_gather(columns, axis_name), axis=0, keepdims=True)
         log_q = jax.nn.log_softmax(log_q - columns, axis=1)
-    return jax.nn.softmax(log_q, axis=1)  # changes nothing after an iteration
+    # Looked at here, not before the iterations: a selection there would change how XLA rounds them.
+    return nan_unless_finite(jax.nn.softmax(log_q, axis=1), scores)  # softmax changes nothing after an iteration
 
 
 def swav(scores, assignments, *, temperature=0.1, axis_name=None, weights=None, reduction="mean"):
