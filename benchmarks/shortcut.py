@@ -3,9 +3,10 @@
     python -m benchmarks.shortcut --runs=runs/shortcut --source=npz:data/cifar10 --figure=shortcut.png
 
 The red channel is enlarged by `--strength` and the blue one reduced by it, about the middle of the image, so that the
-offset of the colours tells where in the image a patch was. `configs/context_prediction.py:cifar10_cpu` is trained on
-the images as they are and with the aberration, with the colours of the patches as they are, dropped or projected; a run
-that is finished is not trained again. Every encoder is probed on the images as they are. The figure needs matplotlib.
+offset of the colours tells where in the image a patch was; the projection, which takes away green against red and blue
+alike, leaves that between red and blue. `configs/context_prediction.py:cifar10_cpu` is trained on the images as they
+are and with the aberration, with the colours of the patches as they are, dropped or projected; a run that is finished
+is not trained again. Every encoder is probed on the images as they are. The figure needs matplotlib.
 """
 
 import argparse
@@ -122,13 +123,13 @@ def draw(found: dict[str, dict], path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
     names, places = [name.replace(", ", ",\n") for name in found], np.arange(len(found))
-    axes[0].barh(places, [100 * row["pretext"] for row in found.values()], color="tab:orange")
-    axes[0].axvline(12.5, color="grey", linestyle=":", linewidth=1)
+    axes[0].barh(places, [100 * row["pretext"] for row in found.values()], color="tab:grey")
+    axes[0].axvline(12.5, color="black", linestyle=":", linewidth=1)
     axes[0].set(title="pretext: direction told (dotted: a guess)", xlabel="%", yticks=places, yticklabels=names)
     for offset, key, label in ((-0.2, "knn", "kNN"), (0.2, "linear", "linear probe")):
         axes[1].barh(places + offset, [100 * row[key] for row in found.values()], height=0.38, label=label)
     axes[1].set(title="features: class of the image told", xlabel="top-1, %")
-    axes[1].legend(frameon=False)
+    axes[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     axes[0].invert_yaxis()
     figure.savefig(path, dpi=110)
 
