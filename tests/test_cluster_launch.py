@@ -16,6 +16,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.environment import environment
+
 ROOT = Path(__file__).resolve().parents[1]
 CLAIM, JOBSET = yaml.safe_load_all((ROOT / "launch/jobset.yaml").read_text())
 TINY = (
@@ -64,11 +66,10 @@ class Cluster:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             self.port = free.getsockname()[1]
-        mine = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS" and "SLURM" not in name}
+        mine = {name: value for name, value in environment().items() if name != "XLA_FLAGS" and "SLURM" not in name}
         self.environment = mine | {
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}", "CALLS": str(self.calls),
             "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "2", "JAX_COORDINATOR_PORT": str(self.port),
-            "PYTHONPATH": str(ROOT / "tests/without_torch"),
         }  # fmt: skip
 
     def script(self, path: Path, text: str):

@@ -1,7 +1,6 @@
 """The commands, as a user calls them: end to end on real digits, and one sentence for every mistake."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from ssl_jax import evaluate
 from ssl_jax.data import sources
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.run import workdir
-from tests.faults.conftest import WITHOUT_TORCH
+from tests.environment import environment
 
 TINY = (
     "--config.model.depth=6", "--config.model.width=0.25", "--config.train.batch_size=16",
@@ -24,10 +23,9 @@ TINY = (
 
 
 def command(name, *arguments):
-    environment = os.environ | {"PYTHONPATH": f"{WITHOUT_TORCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     return subprocess.run(
         [sys.executable, "-m", f"ssl_jax.{name}", *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=300,
+        capture_output=True, text=True, env=environment(), timeout=300,
     )  # fmt: skip
 
 

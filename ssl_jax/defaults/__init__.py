@@ -196,7 +196,7 @@ def smallest(config: ConfigDict) -> ConfigDict:
     if config.model.name == "resnet":
         config.model.depth, config.model.width = 6, 1 / 4
         if config.method.get("layer", "") == "stage_3":
-            config.method.layer = "stage_2"
+            config.method.layer = "stage_2"  # it has no third
     if config.model.name == "vit":
         config.model.size = "nano"
     if "norm_groups" in config.model:

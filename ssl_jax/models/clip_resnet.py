@@ -51,6 +51,8 @@ class CLIPResNet(nn.Module):
     >>> variables = jax.eval_shape(model.init, jax.random.key(0), images)
     >>> jax.eval_shape(model.apply, variables, images).shape
     (2, 5)
+    >>> jax.eval_shape(partial(model.apply, layer="stage_4"), variables, images).shape
+    (2, 2, 2, 128)
 
     Source: Radford et al. 2021, arXiv 2103.00020, section 2.4 and table 19; openai/CLIP at d05afc4, clip/model.py;
     strides by averaging: He et al. 2019, arXiv 1812.01187, and Zhang 2019, arXiv 1904.11486.

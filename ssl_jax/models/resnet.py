@@ -54,6 +54,8 @@ class ResNet(nn.Module):
     >>> variables = jax.jit(model.init)(jax.random.key(0), images)
     >>> jax.jit(model.apply)(variables, images).shape
     (2, 128)
+    >>> jax.eval_shape(partial(model.apply, layer="stage_2"), variables, images).shape
+    (2, 4, 4, 32)
 
     Source: He et al., https://arxiv.org/abs/1512.03385, table 1; zero initialisation: Goyal et al.,
     https://arxiv.org/abs/1706.02677, section 5.1.

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import environment
+
 TINY = {
     "model.depth": 6, "model.width": 0.25, "train.batch_size": 16, "train.epochs": 0, "train.steps": 60,
     "train.log_every": 1, "train.eval_every": 20, "train.checkpoint_every": 6, "optim.warmup_steps": 0,
     "optim.warmup_epochs": 0.0, "eval.protocols": "()", "data.workers": 0,
 }  # fmt: skip
-WITHOUT_TORCH = Path(__file__).parents[1] / "without_torch"
 TIMES = ("examples_per_second", "data_wait")  # what no two runs share
 
 
@@ -44,15 +45,11 @@ class Lab:
     def command(self, name: str, *flags: str, devices: int = 2, limit=None, double=False) -> subprocess.Popen:
         """A process that runs a command on that many simulated devices."""
         flagged = [word for word in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in word]
-        environment = os.environ | {
-            "XLA_FLAGS": " ".join([*flagged, f"--xla_force_host_platform_device_count={devices}"]),
-            "JAX_ENABLE_X64": str(int(double)),
-            "PYTHONPATH": f"{WITHOUT_TORCH}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        }
+        xla_flags = " ".join([*flagged, f"--xla_force_host_platform_device_count={devices}"])
         return subprocess.Popen(
             [sys.executable, "-m", f"ssl_jax.{name}", *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=limit,
-            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit, cwd=Path(__file__).parents[2],
+            env=environment(XLA_FLAGS=xla_flags, JAX_ENABLE_X64=str(int(double))),
         )  # fmt: skip
 
     def run(self, directory: Path, *flags: str, status: int = 0, **options) -> str:
