@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_jax.data import prepared
+from ssl_jax.data import images, prepared
 from ssl_jax.paths import expand
-
-LOOKED_AT = 256  # images whose sizes are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,26 +26,16 @@ class PairsSource:
     @cached_property
     def varies(self) -> bool:
         """Whether its images are of many sizes, as far as a look at some of them tells."""
-        step = -(-len(self) // LOOKED_AT)
-        return len({self._image(i).shape for i in range(0, len(self), step)}) > 1
+        return images.vary(lambda i: images.read(self.folder / self.files[i]), len(self))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {"image": self._image(i), "text": self.captions[i]}
+        return {"image": images.read(self.folder / self.files[i]), "text": self.captions[i]}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         return prepared.gather(self, ids)
-
-    def _image(self, i: int) -> np.ndarray:
-        import cv2
-
-        path = self.folder / self.files[i]
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ValueError(f"{path} cannot be read; expected an image file, such as .png, .jpg or .webp")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def load(rest: str, split: str) -> PairsSource:

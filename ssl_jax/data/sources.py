@@ -3,6 +3,7 @@
     digits                          scikit-learn's handwritten digits, 8 x 8 x 1; 1,437 train, 360 test
     synthetic, synthetic:32x1000    coloured shapes, SIZExCOUNT for each of train, validation and test
     npz:DIR                         DIR/<split>.npz, arrays of equal length; their names are the batch keys
+    folder:DIR                      DIR/<split>/<class>/*.jpg, or DIR/<split>/*.jpg without labels; .png and .webp, too
     tfds:NAME[/CONFIG][:VERSION]    data prepared by TensorFlow Datasets as array_record, in ?data_dir=DIR after the
                                     name, else in TFDS_DATA_DIR, else in ~/tensorflow_datasets; read without TensorFlow
     text:FILE, text:DIR             one document a line; DIR/<split>.txt
@@ -23,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_jax.data import audio, pairs, prepared, synthetic, text
+from ssl_jax.data import audio, images, pairs, prepared, synthetic, text
 from ssl_jax.data.arrays import ArraySource, from_arrays
 from ssl_jax.data.canvas import Canvas
 from ssl_jax.paths import expand
@@ -232,6 +233,7 @@ _LOADERS = {
     "digits": (_digits, "digits"),
     "synthetic": (synthetic.load, "synthetic[:SIZExCOUNT]"),
     "npz": (_npz, "npz:DIR"),
+    "folder": (images.load, "folder:DIR"),
     "tfds": (prepared.load, "tfds:NAME"),
     "text": (text.load, "text:PATH"),
     "tsv": (text.load_tsv, "tsv:PREFIX"),
