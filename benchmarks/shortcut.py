@@ -2,11 +2,12 @@
 
     python -m benchmarks.shortcut --runs=runs/shortcut --source=npz:data/cifar10 --figure=shortcut.png
 
-The red channel is enlarged by `--strength` and the blue one reduced by it, about the middle of the image, so that the
-offset of the colours tells where in the image a patch was; the projection, which takes away green against red and blue
-alike, leaves that between red and blue. `configs/context_prediction.py:cifar10_cpu` is trained on the images as they
-are and with the aberration, with the colours of the patches as they are, dropped or projected; a run that is finished
-is not trained again. Every encoder is probed on the images as they are. The figure needs matplotlib.
+Channels are enlarged or reduced about the middle of the image by `--strength`, so that the offset of the colours tells
+where in the image a patch was: red and blue against one another, or green alone, the aberration that the projection is
+made against, since it takes away green against red and blue alike. `configs/context_prediction.py:cifar10_cpu` is
+trained on the images as they are and with an aberration, with the colours of the patches as they are, dropped or
+projected; a run that is finished is not trained again. Every encoder is probed on the images as they are. The figure
+needs matplotlib.
 """
 
 import argparse
@@ -24,25 +25,28 @@ from ssl_jax import recipes
 from ssl_jax.data import sources
 
 CONFIG = "configs/context_prediction.py:cifar10_cpu"
-ARMS = {  # name: (with the aberration, config.method.colours)
-    "as they are, no counter": (False, "keep"),
-    "aberration, no counter": (True, "keep"),
-    "aberration, colours dropped": (True, "drop_uniform"),
-    "aberration, colours projected": (True, "project"),
+ABERRATIONS = {"plain": (0, 0, 0), "bent": (1, 0, -1), "green": (0, -1, 0)}  # of red, green and blue, x --strength
+ARMS = {  # name: (one of `ABERRATIONS`, config.method.colours)
+    "as they are, no counter": ("plain", "keep"),
+    "red against blue, no counter": ("bent", "keep"),
+    "red against blue, colours dropped": ("bent", "drop_uniform"),
+    "red against blue, colours projected": ("bent", "project"),
+    "green, no counter": ("green", "keep"),
+    "green, colours projected": ("green", "project"),
 }
 ROWS = 1000  # images at a time
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def aberrated(images, strength: float):
-    """Images with the red channel enlarged about the middle and the blue one reduced, by a factor 1 +- `strength`.
+def aberrated(images, strengths: tuple[float, float, float]):
+    """Images with the red, green and blue channel enlarged about the middle, each by a factor of 1 + its strength.
 
     Args:
       images: uint8 `[b, H, W, 3]`.
-      strength: 0.1 moves the colours of a corner by a tenth of its distance from the middle.
+      strengths: 0.1 moves the colour of a corner by a tenth of its distance from the middle, outwards.
 
     >>> row = jnp.zeros((1, 9, 9, 3), jnp.uint8).at[0, :, 7].set(200)
-    >>> np.argmax(aberrated(row, 0.34)[0, 4], axis=0).tolist()  # red, green and blue of a line three from the middle
+    >>> np.argmax(aberrated(row, (0.34, 0, -0.34))[0, 4], axis=0).tolist()  # a line three from the middle
     [8, 7, 6]
     """
     height, width = images.shape[1:3]
@@ -52,13 +56,13 @@ def aberrated(images, strength: float):
         scale = jnp.full(2, factor)
         return jax.image.scale_and_translate(channel, (height, width), (0, 1), scale, middle * (1 - scale), "linear")
 
-    factors = jnp.array([1 + strength, 1, 1 - strength])
+    factors = 1 + jnp.array(strengths, jnp.float32)
     of_channels = jax.vmap(bend, in_axes=(2, 0), out_axes=2)
     bent = jax.vmap(of_channels, in_axes=(0, None))(images.astype(jnp.float32), factors)
     return jnp.clip(jnp.round(bent), 0, 255).astype(jnp.uint8)
 
 
-def prepare(source: str, folder: Path, strength: float, count: int) -> None:
+def prepare(source: str, folder: Path, strengths: tuple[float, float, float], count: int) -> None:
     """Both splits of a source as `npz:FOLDER`, with the aberration; `count` training images at most."""
     folder.mkdir(parents=True, exist_ok=True)
     config = recipes.get_config("context_prediction:cifar10_cpu")
@@ -66,8 +70,8 @@ def prepare(source: str, folder: Path, strength: float, count: int) -> None:
         data = sources.load(config.data, split, spec=source)
         ids = np.arange(min(len(data), count) if split == "train" else len(data))
         rows = data.rows(ids)
-        if strength:
-            parts = [aberrated(rows["image"][i : i + ROWS], strength) for i in range(0, len(ids), ROWS)]
+        if any(strengths):
+            parts = [aberrated(rows["image"][i : i + ROWS], strengths) for i in range(0, len(ids), ROWS)]
             rows["image"] = np.concatenate([np.asarray(part) for part in parts])
         np.savez(folder / f"{split}.npz", image=rows["image"], label=rows["label"])
 
@@ -121,7 +125,7 @@ def draw(found: dict[str, dict], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4.2), layout="constrained", sharey=True)
     names, places = [name.replace(", ", ",\n") for name in found], np.arange(len(found))
     axes[0].barh(places, [100 * row["pretext"] for row in found.values()], color="tab:grey")
     axes[0].axvline(12.5, color="black", linestyle=":", linewidth=1)
@@ -138,19 +142,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", required=True, type=Path, help="the folder of the data and the run directories")
     parser.add_argument("--source", default="npz:data/cifar10", help="labelled colour images of 32 x 32 pixels")
-    parser.add_argument("--strength", default=0.1, type=float, help="by which red is enlarged and blue reduced")
+    parser.add_argument("--strength", default=0.1, type=float, help="by which a channel is enlarged or reduced")
     parser.add_argument("--images", default=50_000, type=int, help="training images")
     parser.add_argument("--epochs", default=2, type=int, help="of each run")
     parser.add_argument("--figure", type=Path, help="an image file to draw")
     asked = parser.parse_args()
-    for folder, strength in (("plain", 0.0), ("bent", asked.strength)):
+    for folder, signs in ABERRATIONS.items():
         if not (asked.runs / folder / "test.npz").exists():
-            prepare(asked.source, asked.runs / folder, strength, asked.images)
+            prepare(asked.source, asked.runs / folder, tuple(asked.strength * sign for sign in signs), asked.images)
     found = {}
-    for name, (bent, colours) in ARMS.items():
-        directory = asked.runs / f"{'bent' if bent else 'plain'}_{colours}"
+    for name, (aberration, colours) in ARMS.items():
+        directory = asked.runs / f"{aberration}_{colours}"
         if not (directory / "shortcut.json").exists():
-            train(directory, asked.runs / ("bent" if bent else "plain"), asked.runs / "plain", colours, asked.epochs)
+            train(directory, asked.runs / aberration, asked.runs / "plain", colours, asked.epochs)
         found[name] = read(directory)
         print(table(found), flush=True)
     if asked.figure:

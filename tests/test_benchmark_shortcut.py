@@ -11,10 +11,10 @@ from benchmarks import shortcut
 def test_colours_are_bent_away_from_the_middle():
     image = np.zeros((1, 33, 33, 3), np.uint8)
     image[0, 26, 16] = 200  # ten below the middle
-    found = np.asarray(shortcut.aberrated(image, 0.2))[0].astype(float)
+    found = np.asarray(shortcut.aberrated(image, (0.2, 0, -0.2)))[0].astype(float)
     places = (found * np.arange(33)[:, None, None]).sum((0, 1)) / found.sum((0, 1))
     np.testing.assert_allclose(places - 16, [12, 10, 8], atol=0.3)
-    np.testing.assert_array_equal(shortcut.aberrated(image, 0.0), image)
+    np.testing.assert_array_equal(shortcut.aberrated(image, (0, 0, 0)), image)
 
 
 def test_finished_runs_are_a_table(tmp_path):
