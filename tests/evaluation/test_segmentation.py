@@ -26,8 +26,32 @@ def test_a_fit_of_cells_is_one_of_their_pixels():
     labels = np.concatenate([np.repeat(np.arange(3), np.round(9 * row).astype(int)) for row in shares])
     rows = np.repeat(x, np.round(9 * shares.sum(1)).astype(int), axis=0)
     weights = np.full(len(rows), 1 / 9)
-    peer = LogisticRegression(C=segmentation.STRENGTH, max_iter=300).fit(rows, labels, sample_weight=weights)
-    np.testing.assert_allclose(segmentation.fit(x, shares).coef_, peer.coef_, atol=1e-3)
+    peer = LogisticRegression(C=0.5, max_iter=300).fit(rows, labels, sample_weight=weights)
+    np.testing.assert_allclose(segmentation.fit(x, shares, 0.5).coef_, peer.coef_, atol=1e-3)
+
+
+def test_the_strength_is_chosen_on_rows_that_the_fit_has_not_seen():
+    truth, held = R.integers(0, 2, 4000), np.arange(4000) >= 3900
+    shares, ends = np.eye(2)[truth], np.array([-1.0, 1.0])[truth]
+    clear = np.stack([ends, R.normal(size=4000)], axis=1)
+    assert segmentation.chosen(clear, shares, held) == segmentation.STRENGTHS[0]  # all are right, the first suffices
+    few = np.arange(4000) < 60
+    noise = 10 * np.concatenate([ends[:, None] + R.normal(0, 1.5, (4000, 1)), R.normal(size=(4000, 60))], axis=1)
+
+    def right(strength, rows):
+        return np.mean((segmentation.fit(noise[few], shares[few], strength).predict(noise) == truth)[rows])
+
+    seen, unseen = (max(segmentation.STRENGTHS, key=lambda c: right(c, rows)) for rows in (few, ~few))
+    assert segmentation.chosen(noise, shares, ~few) == unseen != seen
+    assert segmentation.chosen(noise, shares, held & ~held) == segmentation.STRENGTHS[-1]
+
+
+def test_sequences_are_held_out_whole():
+    sequences = np.repeat(np.arange(10), 3)
+    for seed in range(5):
+        held = segmentation.held_out(sequences, seed)
+        assert 6 <= held.sum() <= 9 and all(len(set(held[sequences == name])) == 1 for name in range(10))
+    assert segmentation.held_out(np.zeros(10), 0).sum() == 2 and not segmentation.held_out(np.zeros(1), 0).any()
 
 
 def test_intersection_over_union_is_that_of_scikit_learn():
