@@ -25,12 +25,12 @@ from ssl_jax import recipes
 from ssl_jax.data import sources
 
 CONFIG = "configs/context_prediction.py:cifar10_cpu"
-ABERRATIONS = {"plain": (0, 0, 0), "bent": (1, 0, -1), "green": (0, -1, 0)}  # of red, green and blue, x --strength
+ABERRATIONS = {"plain": (0, 0, 0), "red_blue": (1, 0, -1), "green": (0, -1, 0)}  # of red, green and blue, x --strength
 ARMS = {  # name: (one of `ABERRATIONS`, config.method.colours)
     "as they are, no counter": ("plain", "keep"),
-    "red against blue, no counter": ("bent", "keep"),
-    "red against blue, colours dropped": ("bent", "drop_uniform"),
-    "red against blue, colours projected": ("bent", "project"),
+    "red against blue, no counter": ("red_blue", "keep"),
+    "red against blue, colours dropped": ("red_blue", "drop_uniform"),
+    "red against blue, colours projected": ("red_blue", "project"),
     "green, no counter": ("green", "keep"),
     "green, colours projected": ("green", "project"),
 }

@@ -34,7 +34,10 @@ SHARE_OF_350 = (128 / 350) ** 2  # area of the code's crops
 
 
 def paris(mask: str = "centre", overlap: int = 4) -> ConfigDict:
-    """The network that fills in images of 128 pixels: the middle 64, or regions of the whole image."""
+    """The network that fills in images of 128 pixels: the middle 64, or regions of the whole image.
+
+    Data: image files in `data/paris/train` and `data/paris/validation`.
+    """
     whole = mask != "centre"
     config = defaults.experiment(
         "inpainting", mask=mask, hole=64 - 2 * overlap, blocks=4, share=(0.2, 0.3), resolution=0.06, fill=FILL,

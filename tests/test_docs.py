@@ -12,6 +12,7 @@ import pytest
 
 import ssl_jax
 from ssl_jax import losses, recipes
+from ssl_jax.data import sources
 
 ROOT = Path(ssl_jax.__file__).parent.parent
 MODULES = sorted(
@@ -90,3 +91,8 @@ def test_the_table_of_the_readme_has_every_system():
     assert systems <= set(methods) and len(methods) == len(set(methods)) == len(list((ROOT / "configs").glob("*.py")))
     for name in ("moco:v1_imagenet_r50", "moco:v2_imagenet_r50_200ep"):
         assert recipes.get_config(name).method.name == "moco"
+
+
+def test_every_kind_of_data_has_a_row():
+    rows = re.findall(r"^\| `(\w+)", (ROOT / "docs/data.md").read_text(), re.MULTILINE)
+    assert rows == list(sources._LOADERS)

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ import numpy as np
 from ssl_jax.data import prepared
 from ssl_jax.paths import expand
 
+SPLITS = ("train", "validation", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-LOOKED_AT = 256  # images whose sizes are compared
+COMPARED = 256  # images whose sizes are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class FolderSource:
       name: spec and split.
       folder: of the split.
       files: paths below `folder`, in row order.
-      classes: names of the classes, whose places are the labels; None without labels.
+      classes: names of the classes, whose order numbers the labels; None without labels.
     """
 
     name: str
@@ -46,7 +48,7 @@ class FolderSource:
     @cached_property
     def varies(self) -> bool:
         """Whether its images are of many sizes, as far as a look at some of them tells."""
-        return vary(lambda i: read(self.folder / self.files[i]), len(self))
+        return sizes_vary(lambda i: read(self.folder / self.files[i]), len(self))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -60,12 +62,13 @@ class FolderSource:
 
 
 def load(rest: str, split: str) -> FolderSource:
-    """The source of a spec `folder:DIR`; `rest` is DIR. Classes are numbered over all splits, in order of their names.
+    """The source of a spec `folder:DIR`; `rest` is DIR.
 
-    Files of other kinds, and what begins with a dot, are left out.
+    Classes are numbered in order of their names, over the split asked for and those of `SPLITS` that are there, so that
+    a number means the same class in each. Files of other kinds, empty folders and what begins with a dot are left out.
 
     Raises:
-      ValueError: no such split, no image in it, or images beside folders of classes.
+      ValueError: no such split, no image in it, images beside folders of classes, folders inside of a class.
     """
     root = expand(rest)
     folder = root / split
@@ -74,50 +77,64 @@ def load(rest: str, split: str) -> FolderSource:
         found = f"its splits are {', '.join(splits)}" if splits else f"expected a directory {folder}"
         raise ValueError(f"folder:{rest} has no split {split!r}; {found}")
     unlabelled, names = _images(folder), _folders(folder)
-    files = unlabelled or [os.path.join(name, file) for name in names for file in _images(folder / name)]
-    if not files or (unlabelled and any(_images(folder / name) for name in names)):
+    of_class = {name: _images(folder / name) for name in names}
+    for name in (name for name, files in of_class.items() if not files and not unlabelled):
+        if _folders(folder / name):
+            raise ValueError(f"{folder / name} has folders and no images; expected the images of a class right in it")
+    files = unlabelled or [os.path.join(name, file) for name in names for file in of_class[name]]
+    if not files or (unlabelled and any(of_class.values())):
         has = "images both in it and in folders below it" if files else "no images"
         raise ValueError(
             f"{folder} has {has}; expected files {' '.join('*' + suffix for suffix in SUFFIXES)}, in a folder for each "
-            f"class, or all of them without one"
+            "class, or all of them without one"
         )
-    every = {name for other in _folders(root) for name in _folders(root / other)}
-    classes = None if unlabelled else tuple(sorted(every))
-    return FolderSource(f"folder:{rest}/{split}", folder, tuple(files), classes)
+    if unlabelled:
+        return FolderSource(f"folder:{rest}/{split}", folder, tuple(files), None)
+    class_names = {name for name in names if of_class[name]}
+    for other in (root / name for name in SPLITS if name != split and (root / name).is_dir()):
+        class_names |= {name for name in _folders(other) if _images(other / name)}
+    return FolderSource(f"folder:{rest}/{split}", folder, tuple(files), tuple(sorted(class_names)))
 
 
 def read(path: Path) -> np.ndarray:
-    """An image file as uint8 [H, W, 3], red first.
+    """An image file as uint8 [H, W, 3], red first; grey ones in three equal channels, without transparency.
 
     Raises:
       ValueError: it cannot be read.
     """
     import cv2
 
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # such as more pixels than OpenCV takes
+        image = None
     if image is None:
         raise ValueError(f"{path} cannot be read; expected an image file, such as .png, .jpg or .webp")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def vary(image: Callable[[int], np.ndarray], count: int) -> bool:
-    """Whether images are of many sizes, as far as a look at `LOOKED_AT` of `count` tells.
+def sizes_vary(image: Callable[[int], np.ndarray], count: int) -> bool:
+    """Whether images are of many sizes, as far as a look at `COMPARED` of `count` tells.
 
-    >>> vary(lambda i: np.zeros((4, 4 + i // 300, 3)), 600)
+    >>> sizes_vary(lambda i: np.zeros((4, 4 + i // 300, 3)), 600)
     True
     """
-    return len({image(i).shape for i in range(0, count, -(-count // LOOKED_AT))}) > 1
+    with ThreadPoolExecutor() as threads:
+        return len(set(threads.map(lambda i: image(i).shape, range(0, count, -(-count // COMPARED))))) > 1
 
 
 def _images(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
-        )
+    named = [entry for entry in _entries(folder) if entry.name.lower().endswith(SUFFIXES)]
+    return sorted(entry.name for entry in named if not entry.is_dir())
 
 
 def _folders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if entry.is_dir())
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be listed ({error.strerror}); expected a folder of images") from error

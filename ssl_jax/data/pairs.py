@@ -26,7 +26,7 @@ class PairsSource:
     @cached_property
     def varies(self) -> bool:
         """Whether its images are of many sizes, as far as a look at some of them tells."""
-        return images.vary(lambda i: images.read(self.folder / self.files[i]), len(self))
+        return images.sizes_vary(lambda i: images.read(self.folder / self.files[i]), len(self))
 
     def __len__(self) -> int:
         return len(self.files)

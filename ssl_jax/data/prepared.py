@@ -169,4 +169,23 @@ def gather(source, ids: np.ndarray) -> dict[str, np.ndarray]:
     """Rows read one by one in threads: OpenCV decodes and resizes without holding the interpreter's lock."""
     with ThreadPoolExecutor() as threads:
         examples = list(threads.map(source.__getitem__, map(int, ids)))
+    return stacked(examples, source)
+
+
+def stacked(examples: list[dict], source) -> dict[str, np.ndarray]:
+    """The arrays of examples of a source, [n, ...].
+
+    Raises:
+      ValueError: images of several sizes.
+    """
+    if len({example["image"].shape for example in examples if "image" in example}) > 1:
+        raise sizes_vary(source.name)
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
+def sizes_vary(name: str) -> ValueError:
+    """What is raised of a source whose images cannot be stacked."""
+    return ValueError(
+        f"The images of {name} vary in size; set config.data.canvas to the side, such as 256, to which they are "
+        "resized to form batches"
+    )

@@ -101,10 +101,7 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     if canvas is not None and "image" in source[0]:
         return Canvas(source, canvas)
     if getattr(source, "varies", False):
-        raise ValueError(
-            f"The images of {source.name} vary in size; set config.data.canvas to the side, such as 256, to which they "
-            f"are resized to form batches"
-        )
+        raise prepared.sizes_vary(source.name)
     return source
 
 

@@ -36,7 +36,7 @@ BOOL = Rule("True or False", lambda value: isinstance(value, bool))
 TEXT = Rule("text", lambda value: isinstance(value, str))
 NAME = Rule("text that is not empty", lambda value: isinstance(value, str) and value != "")
 SOURCE = Rule(
-    "a data source, such as 'digits', 'npz:DIR' or 'tfds:NAME'",
+    "a data source, such as 'digits', 'folder:DIR' or 'tfds:NAME'",
     lambda value: isinstance(value, str) and value.partition(":")[0].isidentifier() and not value.endswith(":"),
 )
 

@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from ssl_jax.evaluation.features import averaging, statistics
 
 MOST_CELLS = 50_000  # of the training maps that the classifier is fitted on; more are drawn from
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # weights of the cells' summed cross-entropy against |kernel|^2 / 2
-HELD_OUT = 0.2  # of the training rows, to choose the strength on
+WEIGHT_DECAYS = (1e-1, 1e-2, 1e-3, 1e-4)  # factors of |kernel|^2 / 2 beside the cells' mean cross-entropy
+HELD_OUT = 0.2  # of the training rows, to choose the weight decay on
 
 
 def unseen(train: dict, test: dict) -> tuple[dict, int]:
@@ -52,8 +52,8 @@ def scores(train: dict, test: dict, *, unlabelled: int = 255, seed: int = 0) -> 
     """Mean intersection over union, and the share of the pixels that are told, of a linear classifier on maps.
 
     Softmax regression of the cells of the training maps, standardised by column; a cell counts for each of its classes
-    by the share of its pixels. The strength of its regularisation is chosen on training rows that are held out. Logits
-    of the test maps are interpolated to the size of the masks.
+    by the share of its pixels. The weight decay is chosen on training rows that are held out. Logits of the test maps
+    are interpolated to the size of the masks.
 
     Args:
       train, test: `features` float `[N, h, w, C]` and `mask` integers `[N, H, W]`, of the same places; whole sequences
@@ -76,7 +76,7 @@ def scores(train: dict, test: dict, *, unlabelled: int = 255, seed: int = 0) -> 
     x, shares = features.reshape(len(shares), -1)[drawn], shares[drawn]
     x = np.float64((x - mean[None]) / std[None])
     held = held_out(train.get("sequence", np.arange(len(features))), seed)[drawn // np.prod(features.shape[1:3])]
-    model = fit(x, shares, chosen(x, shares, held))
+    model = fit(x, shares, choose_weight_decay(x, shares, held))
     matrix = np.zeros((classes, classes), np.int64)
     for maps, mask in zip(test["features"], np.int64(test["mask"]), strict=True):
         logits = model.decision_function(np.float64((maps.reshape(-1, maps.shape[-1]) - mean[None]) / std[None]))
@@ -88,39 +88,47 @@ def scores(train: dict, test: dict, *, unlabelled: int = 255, seed: int = 0) -> 
     return mean_iou(matrix), float(np.trace(matrix) / matrix.sum())
 
 
-def fit(x, shares, strength: float) -> LogisticRegression:
+def fit(x, shares, weight_decay: float) -> LogisticRegression:
     """Softmax regression of cells `[n, C]`, each of which counts for every class by its share `[n, K]` of it."""
     row, label = np.nonzero(shares)
+    strength = 1 / (weight_decay * shares.sum())
     return LogisticRegression(C=strength, max_iter=1000).fit(x[row], label, sample_weight=shares[row, label])
 
 
 def held_out(groups, seed: int) -> np.ndarray:
-    """Which rows `[N]` are held out: whole groups, of `HELD_OUT` of the rows or a little more; where all are one, rows.
+    """Which rows `[N]` are held out: whole groups in random order that come near a share of `HELD_OUT`, at least one.
 
-    >>> held_out(np.array([3, 3, 5, 5, 8]), seed=0).tolist()
+    Where all rows are of one group, each counts as one; of a single row nothing is held out.
+
+    >>> held_out(np.array([3, 3, 3, 3, 8]), seed=0).tolist()
     [False, False, False, False, True]
     """
-    groups = np.asarray(groups)
+    groups, wanted, count = np.asarray(groups), HELD_OUT * len(groups), 0
     if len(np.unique(groups)) == 1:
         groups = np.arange(len(groups))
-    names = np.random.default_rng(seed).permutation(np.unique(groups))
-    rows = np.cumsum([np.sum(groups == name) for name in names])
-    count = min(int(np.searchsorted(rows, HELD_OUT * len(groups))) + 1, len(names) - 1)
-    return np.isin(groups, names[:count])
+    names, sizes = np.unique(groups, return_counts=True)
+    if len(names) == 1:
+        return np.zeros(1, bool)
+    held = []
+    for i in np.random.default_rng(seed).permutation(len(names)):
+        if abs(count + sizes[i] - wanted) < abs(count - wanted):
+            held, count = [*held, names[i]], count + sizes[i]
+    return np.isin(groups, held or names[np.argmin(sizes)])
 
 
-def chosen(x, shares, held) -> float:
-    """The strength whose fit to the other cells tells most of the held ones' pixels; of equal ones the smallest.
+def choose_weight_decay(x, shares, held) -> float:
+    """That of `WEIGHT_DECAYS` whose fit to the other cells tells most of the held ones' pixels.
 
-    The largest where the others have no two classes, or none is held.
+    Of equal ones the largest; the smallest where there is nothing to judge by: no labelled cell is held, or the others
+    have no two classes.
     """
-    if not held.any() or np.sum(shares[~held].any(axis=0)) < 2:
-        return STRENGTHS[-1]
+    if not shares[held].any() or np.sum(shares[~held].any(axis=0)) < 2:
+        return WEIGHT_DECAYS[-1]
 
-    def told(strength):
-        return shares[held, fit(x[~held], shares[~held], strength).predict(x[held])].sum()
+    def pixels_told(weight_decay):
+        return shares[held, fit(x[~held], shares[~held], weight_decay).predict(x[held])].sum()
 
-    return max(STRENGTHS, key=told)
+    return max(WEIGHT_DECAYS, key=pixels_told)
 
 
 def most_frequent(train_masks, test_masks, unlabelled: int = 255) -> tuple[float, float]:

@@ -63,7 +63,7 @@ def marks_of(labels: np.ndarray, classes: Sequence[str] = ()) -> tuple[np.ndarra
     >>> marks_of(np.array([7, 3, 7]))
     (array([1, 0, 1]), ['3', '7'])
     """
-    found, counts = np.unique(labels, return_counts=True)
+    found, counts = np.unique(labels[labels >= 0], return_counts=True)  # a label of -1 is none
     shown = np.sort(found[np.argsort(-counts, kind="stable")[:MOST]])
     groups = np.where(np.isin(labels, shown), np.searchsorted(shown, labels), -1)
     return groups, [classes[label] if label < len(classes) else str(label) for label in shown.tolist()]

@@ -234,7 +234,7 @@ def test_hold_out_without_labels_and_refusals():
 @pytest.mark.parametrize(
     "spec, split, message",
     [
-        ("digit", "train", "expected one of digits, synthetic.*, npz:DIR, tfds:NAME.*; did you mean 'digits'?"),
+        ("digit", "train", "expected one of digits, synthetic.*, npz:DIR, folder:DIR.*; did you mean 'digits'?"),
         ("digits", "validation", "expected one of train, test"),
         ("digits:9", "train", "takes no argument"),
         ("synthetic", "dev", "expected one of train, validation, test"),

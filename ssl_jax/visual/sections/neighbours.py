@@ -30,15 +30,17 @@ def show(run) -> str:
         kind = "begin" if picture else "begin text"
         cells.append(f'<div class="{kind}">{_shown(run, query, "example", width)}</div>')
         for near in order[query]:
-            right = None if labels is None else labels[near] == labels[query]
+            told = labels is not None and labels[near] >= 0 and labels[query] >= 0
+            right = labels[near] == labels[query] if told else None
             said = f"{_mark(right)} {_name(run, near)} <span class='soft'>{cosines[query, near]:.2f}</span>"
             alt = "neighbour" + ("" if right is None else " of the same class" if right else " of another class")
             kind = "" if picture else ' class="text"'
             cells.append(f"<div{kind}>{_shown(run, near, alt, width)}<br>{said}</div>")
     agree = ""
-    if labels is not None:
-        share = np.mean(labels[order[:, 0]] == labels)
-        chance = np.sum((np.bincount(labels[labels >= 0]) / len(labels)) ** 2)
+    if labels is not None and (labels >= 0).any():
+        both = (labels >= 0) & (labels[order[:, 0]] >= 0)
+        share = np.mean((labels[order[:, 0]] == labels)[both]) if both.any() else 0.0
+        chance = np.sum((np.bincount(labels[labels >= 0]) / np.sum(labels >= 0)) ** 2)
         agree = f" The first neighbour has the label of its example in {percent(share)}; by chance {percent(chance)}."
     return (
         f'<p class="soft">Among {run.source.name}; figures are cosines.{agree}</p>'
@@ -50,7 +52,8 @@ def _spread(labels, count: int) -> list[int]:
     """Examples of different classes where there are labels, else the first."""
     if labels is None:
         return list(range(min(QUERIES, count)))
-    _, first = np.unique(labels, return_index=True)
+    known, first = np.unique(labels, return_index=True)
+    first = first[known >= 0]  # a label of -1 is none
     others = [i for i in range(count) if i not in set(first)]
     return [*first[:QUERIES].tolist(), *others][: min(QUERIES, count)]
 
@@ -66,9 +69,9 @@ def _shown(run, i: int, alt: str, width: int) -> str:
 
 
 def _name(run, i: int) -> str:
-    if run.labels is None:
+    label = -1 if run.labels is None else int(run.labels[i])
+    if label < 0:
         return ""
-    label = int(run.labels[i])
     return escape(maps.cut(run.classes[label] if label < len(run.classes) else str(label), 14))
 
 
