@@ -54,10 +54,10 @@ def read(directory: Path) -> dict:
     """What a finished run has measured."""
     config = json.loads((directory / "config.json").read_text())["train"]
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    found = {
-        (row["protocol"], row["features"]): row["value"]
-        for row in json.loads((directory / "evaluation.json").read_text())
-    }
+    found = {}
+    for row in json.loads((directory / "evaluation.json").read_text()):
+        kind = "random" if row["features"].startswith("random") else row["features"]  # the better random encoder counts
+        found[row["protocol"], kind] = max(row["value"], found.get((row["protocol"], kind), 0.0))
     speeds = [row["examples_per_second"] for row in rows if "examples_per_second" in row]
     batch, steps = config["batch_size"], max(row["step"] for row in rows)
     accuracy = {f"{name}_{kind}": found[name, kind] for name in ("knn", "linear") for kind in ("encoder", "random")}
@@ -90,7 +90,7 @@ def table(rows: list[dict]) -> str:
         cells += [f"{row['mib']:.0f}", f"{row['whole_mib']:.0f}", f"{row['speed']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     random = f"{100 * rows[0]['knn_random']:.1f} (kNN) and {100 * rows[0]['linear_random']:.1f} (linear)"
-    return "\n".join([*lines, "", f"Random encoder: {random}."])
+    return "\n".join([*lines, "", f"Better random encoder: {random}."])
 
 
 def draw(rows: list[dict], path: Path) -> None:
@@ -108,7 +108,7 @@ def draw(rows: list[dict], path: Path) -> None:
         axes[0].axhline(100 * rows[0][f"{name}_random"], color=line.get_color(), linestyle=":", linewidth=1)
     for name, label in (("whole_mib", "whole batch"), ("mib", f"in microbatches of {ROWS}")):
         axes[1].plot([row["batch"] for row in rows], [row[name] for row in rows], marker="o", label=label)
-    axes[0].set(xscale="log", xlabel="negatives", ylabel="top-1, %", title="accuracy (dotted: random encoder)")
+    axes[0].set(xscale="log", xlabel="negatives", ylabel="top-1, %", title="accuracy (dotted: better random encoder)")
     axes[1].set(xscale="log", yscale="log", xlabel="batch", ylabel="MiB a device", title="temporary memory of a step")
     for axis in axes:
         axis.legend(frameon=False)

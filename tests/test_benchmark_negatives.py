@@ -28,11 +28,11 @@ def test_finished_runs_are_a_table(tmp_path):
     found = [
         {"protocol": name, "features": kind, "value": value}
         for name, kind, value in (
-            ("knn", "encoder", 0.4), ("knn", "random", 0.2), ("linear", "encoder", 0.51), ("linear", "random", 0.3)
+            ("knn", "encoder", 0.4), ("knn", "random_initial", 0.2), ("knn", "random", 0.1), ("linear", "encoder", 0.51), ("linear", "random", 0.3),
         )
     ]  # fmt: skip
     (tmp_path / "evaluation.json").write_text(json.dumps(found))
     row = negatives.read(tmp_path)
     table = negatives.table([row | {"mib": 3.2, "whole_mib": 44.9}])
     assert "| 512 | 1,022 | 16 | 9 | 40.0 | 51.0 | 3 | 45 | 90 |" in table
-    assert table.endswith("Random encoder: 20.0 (kNN) and 30.0 (linear).")
+    assert table.endswith("Better random encoder: 20.0 (kNN) and 30.0 (linear).")
