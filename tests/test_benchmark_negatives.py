@@ -28,7 +28,8 @@ def test_finished_runs_are_a_table(tmp_path):
     found = [
         {"protocol": name, "features": kind, "value": value}
         for name, kind, value in (
-            ("knn", "encoder", 0.4), ("knn", "random_initial", 0.2), ("knn", "random", 0.1), ("linear", "encoder", 0.51), ("linear", "random", 0.3),
+            ("knn", "encoder", 0.4), ("knn", "random_initial", 0.2), ("knn", "random", 0.1),
+            ("linear", "encoder", 0.51), ("linear", "random", 0.3),
         )
     ]  # fmt: skip
     (tmp_path / "evaluation.json").write_text(json.dumps(found))
