@@ -17,7 +17,7 @@ from ssl_jax.collectives import axis_size
 from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import text, words
 from ssl_jax.methods.parts.precision import wide_dtype
-from ssl_jax.methods.parts.windows import around, scaled, tiles, windows_of
+from ssl_jax.methods.parts.windows import around, scaled, summed, tiles, windows_of
 
 TAKES = "text"
 
@@ -110,10 +110,11 @@ def build(config, facts) -> Method:
             differ = (tokens[..., None] != batch["negatives"][:, None, None]).astype(near.dtype)  # the word is none
             if skip_gram:
                 outputs["positive"] = product("btsd,btcd->btsc", target, telling)
-                weights = product("btsc,btsk->btck", within, differ)
+                weights = summed(product("btsc,btsk->btck", within, differ), tile, window)
+                outputs["negative"] = product("bld,bkd->blk", params["inputs"], negatives)
             else:
                 outputs["positive"], weights = jnp.sum(target * telling, axis=-1, keepdims=True), pairs * differ
-            outputs["negative"] = product("btid,bkd->btik", telling, negatives)
+                outputs["negative"] = product("btsd,bkd->btsk", telling, negatives)
             outputs["weights"] = weights * (method.negatives / drawn)
         if method.hierarchical:
             path = tiles(params["nodes"].reshape(len(tokens), length, -1, dim), tile)  # [b, t, s, p, d]

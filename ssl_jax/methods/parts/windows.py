@@ -1,6 +1,7 @@
 """Windows around the places of a sequence, for a tile of neighbouring places at a time: one product of matrices."""
 
 import jax.numpy as jnp
+from jax import ShapeDtypeStruct, lax, linear_transpose
 from jax.lax import stop_gradient
 
 
@@ -15,8 +16,28 @@ def around(x, tile: int, window: int):
     >>> around(jnp.arange(1, 5)[None], 2, 1).tolist()
     [[[0, 1, 2, 3], [2, 3, 4, 0]]]
     """
-    padded = jnp.pad(x, [(0, 0), (window, window)] + [(0, 0)] * (x.ndim - 2))
-    return jnp.stack([padded[:, at : at + tile + 2 * window] for at in range(0, x.shape[1], tile)], axis=1)
+    own = tiles(x, tile)  # neighbours are moved instead of cut out anew: the gradient of a cut is as long as the whole
+    before, after = [], []
+    for apart in range(1, -(-window // tile) + 1):
+        width = min(tile, window - (apart - 1) * tile)  # places of the tiles so far apart
+        before.append(_moved(own[:, :, tile - width :], apart))
+        after.append(_moved(own[:, :, :width], -apart))
+    return jnp.concatenate([*reversed(before), own, *after], axis=2)
+
+
+def summed(x, tile: int, window: int):
+    """For each place, the sum of its entries in `[b, L / tile, tile + 2 window, ...]`: the transpose of `around`.
+
+    >>> summed(jnp.array([[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]]), 2, 1).tolist()
+    [[2.0, 8.0, 10.0, 7.0]]
+    """
+    places = ShapeDtypeStruct((len(x), x.shape[1] * tile, *x.shape[3:]), x.dtype)
+    return linear_transpose(lambda y: around(y, tile, window), places)(x)[0]
+
+
+def _moved(x, by: int):
+    """The tiles of `[b, t, ...]` moved along by `by`, zeros in the place of those that come from outside."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(by, -by, 0) if axis == 1 else (0, 0, 0) for axis in range(x.ndim)])
 
 
 def windows_of(batch, tile: int, window: int):
