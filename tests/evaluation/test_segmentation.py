@@ -26,39 +26,9 @@ def test_a_fit_of_cells_is_one_of_their_pixels():
     labels = np.concatenate([np.repeat(np.arange(3), np.round(9 * row).astype(int)) for row in shares])
     rows = np.repeat(x, np.round(9 * shares.sum(1)).astype(int), axis=0)
     weights = np.full(len(rows), 1 / 9)
-    peer = LogisticRegression(C=0.5, max_iter=300).fit(rows, labels, sample_weight=weights)
-    decay = 1 / (0.5 * shares.sum())  # scikit-learn's C weighs the sum
-    np.testing.assert_allclose(segmentation.fit(x, shares, decay).coef_, peer.coef_, atol=1e-3)
-
-
-def test_the_weight_decay_is_chosen_on_rows_that_the_fit_has_not_seen():
-    truth = np.repeat([0, 1, 1], [950, 50, 100])  # the last hundred, of the rare class, are held out
-    x, shares, held = np.where(truth, 0.3, -0.3)[:, None], np.eye(2)[truth], np.arange(1100) >= 1000
-    largest = segmentation.WEIGHT_DECAYS[0]
-    assert not segmentation.fit(x[~held], shares[~held], largest).predict(x[held]).any()  # all told to be common
-    found = segmentation.choose_weight_decay(x, shares, held)
-    assert segmentation.fit(x[~held], shares[~held], found).predict(x[held]).all()
-    assert segmentation.choose_weight_decay(100 * x, shares, held) == largest  # all do, the first suffices
-
-
-def test_where_nothing_can_be_judged_the_weight_decay_is_the_smallest():
-    x, shares, held = R.normal(size=(6, 2)), np.eye(2)[[0, 1, 0, 1, 0, 1]], np.arange(6) >= 4
-    one = shares.copy()
-    one[:4] = [1, 0]
-    for wrong in (np.where(held[:, None], 0, shares), one):
-        assert segmentation.choose_weight_decay(x, wrong, held) == segmentation.WEIGHT_DECAYS[-1]
-    assert segmentation.choose_weight_decay(x, shares, held & ~held) == segmentation.WEIGHT_DECAYS[-1]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_sequences_are_held_out_whole(seed):
-    sequences = np.repeat(np.arange(10), 3)
-    held = segmentation.held_out(sequences, seed)
-    assert held.sum() == 6 and all(len(set(held[sequences == name])) == 1 for name in range(10))
-    uneven = segmentation.held_out(np.repeat([0, 1], [990, 10]), seed)
-    assert uneven.sum() == 10 and uneven[990:].all()  # never the most of the rows
-    assert segmentation.held_out(np.repeat([0, 1], [50, 52]), seed).sum() == 50  # too many, but the fewest there are
-    assert segmentation.held_out(np.zeros(10), seed).sum() == 2 and not segmentation.held_out(np.zeros(1), seed).any()
+    strength = 1 / (segmentation.WEIGHT_DECAY * shares.sum())
+    peer = LogisticRegression(C=strength, max_iter=300).fit(rows, labels, sample_weight=weights)
+    np.testing.assert_allclose(segmentation.fit(x, shares).coef_, peer.coef_, atol=1e-3)
 
 
 def test_intersection_over_union_is_that_of_scikit_learn():

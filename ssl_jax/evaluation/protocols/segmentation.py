@@ -1,9 +1,8 @@
 """A linear classifier of every pixel on a layer's map, for data with a `mask`; mean intersection over union.
 
-The layer is the one asked for, else the last; images are seen whole. The classifier's weight decay is chosen on
-training rows that are held out. Beside the encoder stand the most frequent class everywhere, and a classifier of the
-mean colours of the map's cells. Where the data have a `sequence`, training frames of sequences that the test split has
-frames of are left out.
+The layer is the one asked for, else the last; images are seen whole. Beside the encoder stand the most frequent class
+everywhere, and a classifier of the mean colours of the map's cells. Where the data have a `sequence`, training frames
+of sequences that the test split has frames of are left out.
 """
 
 from ssl_jax.evaluation import segmentation
