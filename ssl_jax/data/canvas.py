@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_jax.data import prepared
+from ssl_jax.data import rows
 
 CHANNELS = 4  # the most that OpenCV resizes at a time
 
@@ -42,4 +42,4 @@ class Canvas:
         return example | {"image": image, "size": np.array([height, width], np.int32)}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return prepared.gather(self, ids)
+        return rows.gather(self, ids)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_jax.data import prepared
+from ssl_jax.data import rows
 from ssl_jax.paths import expand
 
 SPLITS = ("train", "validation", "val", "test")
@@ -58,7 +58,7 @@ class FolderSource:
         return example if self.labels is None else example | {"label": self.labels[i]}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return prepared.gather(self, ids)
+        return rows.gather(self, ids)
 
 
 def load(rest: str, split: str) -> FolderSource:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_jax.data import images, prepared
+from ssl_jax.data import images, rows
 from ssl_jax.paths import expand
 
 
@@ -35,7 +35,7 @@ class PairsSource:
         return {"image": images.read(self.folder / self.files[i]), "text": self.captions[i]}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return prepared.gather(self, ids)
+        return rows.gather(self, ids)
 
 
 def load(rest: str, split: str) -> PairsSource:

@@ -12,7 +12,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from ssl_jax.data import prepared
+from ssl_jax.data.rows import stacked
 from ssl_jax.data.sources import Source
 
 
@@ -130,7 +130,7 @@ def sequential(
         if whole is None:
             batch = _numeric(prepared_rows(source, rows_there, 0, np.zeros(b, np.int64)))
         else:
-            batch = prepared.stacked([whole(source[int(row)]) for row in rows_there], source)
+            batch = stacked([whole(source[int(row)]) for row in rows_there], source)
         return batch | {"valid": rows < len(source)}
 
     return _read_ahead(grain.MapDataset.range(-(-len(source) // batch_size)).map(read))
@@ -148,7 +148,7 @@ def prepared_rows(source: Source, rows: np.ndarray, seed: int, epochs: np.ndarra
         prepare(source[int(row)], np.random.default_rng([seed, int(row), int(epoch)]))
         for row, epoch in zip(rows, epochs, strict=True)
     ]
-    return prepared.stacked(made, source)
+    return stacked(made, source)
 
 
 def _numbered(block: int, rows: np.ndarray) -> tuple[int, np.ndarray]:

@@ -3,13 +3,13 @@
 import os
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ssl_jax.data import rows
 from ssl_jax.paths import expand
 
 CAPTIONS = ("text", "caption", "captions")  # names of features that describe an image in words
@@ -111,7 +111,7 @@ class TfdsSource:
         return held if self._caption is None else held | {"text": self.captions[i]}
 
     def rows(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        return gather(self, ids)
+        return rows.gather(self, ids)
 
 
 def load(rest: str, split: str) -> TfdsSource:
@@ -163,29 +163,3 @@ def _several(texts):
 
 def _words(text: bytes | str) -> str:
     return (text.decode() if isinstance(text, bytes) else str(text)).strip()
-
-
-def gather(source, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Rows read one by one in threads: OpenCV decodes and resizes without holding the interpreter's lock."""
-    with ThreadPoolExecutor() as threads:
-        examples = list(threads.map(source.__getitem__, map(int, ids)))
-    return stacked(examples, source)
-
-
-def stacked(examples: list[dict], source) -> dict[str, np.ndarray]:
-    """The arrays of examples of a source, [n, ...].
-
-    Raises:
-      ValueError: images of several sizes.
-    """
-    if len({example["image"].shape for example in examples if "image" in example}) > 1:
-        raise sizes_vary(source.name)
-    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
-
-
-def sizes_vary(name: str) -> ValueError:
-    """What is raised of a source whose images cannot be stacked."""
-    return ValueError(
-        f"The images of {name} vary in size; set config.data.canvas to the side, such as 256, to which they are "
-        "resized to form batches"
-    )

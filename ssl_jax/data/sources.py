@@ -24,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_jax.data import audio, images, pairs, prepared, synthetic, text
+from ssl_jax.data import audio, images, pairs, prepared, rows, synthetic, text
 from ssl_jax.data.arrays import ArraySource, from_arrays
 from ssl_jax.data.canvas import Canvas
 from ssl_jax.paths import expand
@@ -101,7 +101,7 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     if canvas is not None and "image" in source[0]:
         return Canvas(source, canvas)
     if getattr(source, "varies", False):
-        raise prepared.sizes_vary(source.name)
+        raise rows.several_sizes(source)
     return source
 
 

@@ -1,8 +1,8 @@
 """Windows around the places of a sequence, for a tile of neighbouring places at a time: one product of matrices."""
 
+import jax
 import jax.numpy as jnp
-from jax import ShapeDtypeStruct, lax, linear_transpose
-from jax.lax import stop_gradient
+from jax import lax
 
 
 def tiles(x, tile: int):
@@ -31,8 +31,8 @@ def summed(x, tile: int, window: int):
     >>> summed(jnp.array([[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]]), 2, 1).tolist()
     [[2.0, 8.0, 10.0, 7.0]]
     """
-    places = ShapeDtypeStruct((len(x), x.shape[1] * tile, *x.shape[3:]), x.dtype)
-    return linear_transpose(lambda y: around(y, tile, window), places)(x)[0]
+    places = jax.ShapeDtypeStruct((len(x), x.shape[1] * tile, *x.shape[3:]), x.dtype)
+    return jax.linear_transpose(lambda y: around(y, tile, window), places)(x)[0]
 
 
 def _moved(x, by: int):
@@ -52,4 +52,4 @@ def windows_of(batch, tile: int, window: int):
 def scaled(rows, factor):
     """Rows `[b, n, D]` whose gradients are multiplied by `factor` `[b, n]`."""
     factor = factor[..., None].astype(rows.dtype)
-    return factor * rows + stop_gradient((1 - factor) * rows)
+    return factor * rows + lax.stop_gradient((1 - factor) * rows)
