@@ -29,3 +29,7 @@ def test_examples_without_a_label_neither_agree_nor_have_a_name():
 def test_marks_are_of_labels_that_are_known():
     groups, names = maps.marks_of(np.array([1, -1, 1, 0]), ("cat", "dog"))
     assert groups.tolist() == [1, -1, 1, 0] and names == ["cat", "dog"]
+
+
+def test_queries_are_of_different_classes_before_any_without_a_label():
+    assert neighbours._spread(np.array([-1, -1, 2, 1]), 4) == [3, 2, 0, 1]
