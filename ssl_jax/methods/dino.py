@@ -56,7 +56,7 @@ def build(config) -> Method:
         b = len(batch["index"])
         student = make(axis_name, b)
         teacher = student | {"encoder": without_drop_path(student["encoder"])}
-        groups = contiguous_groups(b, norm_groups(b, axis_name), axis_name)
+        groups = contiguous_groups(b, norm_groups(b, axis_name, train), axis_name)
         out, stats = networks.forward_crops(
             student, params, state["batch_stats"], batch, key, group_ids=groups, train=train
         )

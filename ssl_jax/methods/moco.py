@@ -62,7 +62,7 @@ def build(config) -> Method:
 
     def encode_keys(params, stats, batch, view, key, axis_name, train=True):
         ids, b = None, len(batch["index"])
-        groups = norm_groups(b, axis_name)
+        groups = norm_groups(b, axis_name, train)
         if shuffle and groups > 1 and train:
             shuffle_key = jax.random.fold_in(jax.random.fold_in(key, networks.NO_EXAMPLE), 2 + view)
             ids = shuffled_groups(shuffle_key, b, groups, axis_name)

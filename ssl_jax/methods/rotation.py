@@ -57,7 +57,7 @@ def build(config) -> Method:
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
         b, copies = batch["view_0"].shape[:2]
-        groups = jnp.repeat(contiguous_groups(b, norm_groups(b, axis_name), axis_name), copies)
+        groups = jnp.repeat(contiguous_groups(b, norm_groups(b, axis_name, train), axis_name), copies)
         keys = [networks.example_keys(key, batch["index"], copy) for copy in range(copies)]
         keys = fold(jnp.stack(keys, axis=1))
         out, stats = networks.forward(

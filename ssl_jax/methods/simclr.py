@@ -34,7 +34,7 @@ def build(config) -> Method:
         images = jnp.concatenate([batch["view_0"], batch["view_1"]])
         keys = jnp.concatenate([networks.example_keys(key, batch["index"], view) for view in (0, 1)])
         b = len(batch["index"])
-        groups = jnp.tile(contiguous_groups(b, norm_groups(b, axis_name), axis_name), 2)
+        groups = jnp.tile(contiguous_groups(b, norm_groups(b, axis_name, train), axis_name), 2)
         out, stats = networks.forward(
             make(axis_name, b), params, state["batch_stats"], images, keys=keys, group_ids=groups, train=train
         )

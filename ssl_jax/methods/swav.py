@@ -59,7 +59,7 @@ def build(config) -> Method:
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
         b = len(batch["index"])
-        groups = contiguous_groups(b, norm_groups(b, axis_name), axis_name)
+        groups = contiguous_groups(b, norm_groups(b, axis_name, train), axis_name)
         out, stats = networks.forward_crops(
             make(axis_name, b), params, state["batch_stats"], batch, key, group_ids=groups, train=train
         )

@@ -86,7 +86,7 @@ def late_fusion(config, make, fuse):
 
     def embed(params, state, batch, key, progress, axis_name, train=True):
         b, modules, stats = len(batch["index"]), make(axis_name, len(batch["index"])), dict(state["batch_stats"])
-        groups = contiguous_groups(b, norm_groups(b, axis_name), axis_name)
+        groups = contiguous_groups(b, norm_groups(b, axis_name, train), axis_name)
 
         def apply(name, x, first):
             """A network on x `[b, m, ...]`, whose rows have batch norm's group of their example and their own key."""

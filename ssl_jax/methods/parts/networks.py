@@ -58,14 +58,19 @@ def make_networks(config, *heads: str, **others: Callable):
     return make
 
 
-def norm_groups(config) -> Callable[[int, str | None], int]:
-    """`(rows on this device, axis_name) -> number of groups` with batch statistics of their own, among all devices.
+def norm_groups(config) -> Callable[..., int]:
+    """`(rows on this device, axis_name, train=True) -> number of groups` with batch statistics of their own.
 
-    `config.model.norm_groups` counts those of a whole batch. A group keeps its number of examples, so that a
-    microbatch has its share of them.
+    `config.model.norm_groups` counts those of a whole batch, on all devices. A group keeps its number of examples, so
+    that a microbatch has its share of them. Where `train` is false running statistics are used, of any number of rows:
+    one group.
     """
     per_group = max(1, config.train.batch_size // config.model.get("norm_groups", 1))
-    return lambda rows, axis_name: max(1, rows * collectives.axis_size(axis_name) // per_group)
+
+    def groups_among(rows, axis_name, train=True):
+        return max(1, rows * collectives.axis_size(axis_name) // per_group) if train else 1
+
+    return groups_among
 
 
 def init(networks: dict, key, images) -> tuple[dict, dict]:
