@@ -34,7 +34,7 @@ def librispeech(negatives: str = "both") -> ConfigDict:
     config.data.update(source="wav:data/librispeech", sample_rate=16_000, window=20_480, workers=8)
     config.train.update(batch_size=64, steps=300_000, epochs=0, log_every=100, checkpoint_every=5000)
     config.optim = defaults.optim("adam", 2e-4, scaling="none", schedule="constant")
-    config.eval.update(test_split="test", crop=0.0, protocols=("pretext", "linear", "speaker"))
+    config.eval.update(test_split="test", crop=0.0, protocols=("pretext", "linear", "speaker", "frame"))
     return config
 
 
@@ -61,7 +61,7 @@ def digits_cpu() -> ConfigDict:
     config.train.update(batch_size=32, steps=0, epochs=25, log_every=20, eval_every=0, checkpoint_every=200)
     config.method.groups = 4
     config.optim = defaults.optim("adam", 1e-3, scaling="none", warmup_steps=50)
-    config.eval.protocols = ("pretext", "knn", "linear", "speaker", "unseen_speaker")
+    config.eval.protocols = ("pretext", "knn", "linear", "speaker", "unseen_speaker", "frame")
     return config
 
 

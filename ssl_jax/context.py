@@ -57,7 +57,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
     def measure(kind):
         run = held_out.forward(method, methods.Progress(0, 1))
         unseen = methods.read(splits[1], config, known, train=True)
-        rows = min(config.train.batch_size, len(unseen))
+        rows = held_out_rows(len(unseen), config)
         batches = pipeline.Batches(unseen, batch_size=rows, seed=config.seed, shuffle=False)
         own = encoders()[kind]
         params, state = jax.tree.map(np.asarray, (own.params, {"batch_stats": {}} | own.state))  # on one device
@@ -134,6 +134,13 @@ def untrained(encoder: Encoder, config, pipe: pipeline.Batches, known: dict) -> 
         made["random"] = features.calibrate(method.embed, params, state, batches, key, methods.Progress(0, 1))
     params, made = encoder.parallel.replicate((params, made))
     return {kind: dataclasses.replace(encoder, params=params, state=state) for kind, state in made.items()}
+
+
+def held_out_rows(examples: int, config) -> int:
+    """The rows of a held-out batch: those of training; of fewer examples as many as fill groups of negatives."""
+    batch = config.train.batch_size
+    group = batch // config.method.get("groups", 1)
+    return batch if examples >= batch else max(examples - examples % group, min(examples, group))
 
 
 def calibration_rows(examples: int, config) -> int:

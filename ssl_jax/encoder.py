@@ -172,10 +172,14 @@ def features_of(method: methods.Method, layer: str | None = None) -> Callable:
     """`(params, state, inputs, keys=None) -> features [b, F]`: `Method.encode`, pooled without what is padding."""
 
     def run(params, state, inputs, keys=None):
-        share = inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
-        return pooled(method.encode(params, state, inputs, layer=layer, keys=keys), share)
+        return pooled(method.encode(params, state, inputs, layer=layer, keys=keys), share_of_sound(inputs))
 
     return run
+
+
+def share_of_sound(inputs):
+    """The part of every clip that is no padding, `[b]`; None where inputs have no `length`."""
+    return inputs["length"] / inputs["audio"].shape[1] if "length" in inputs else None
 
 
 def with_pool(config: ml_collections.ConfigDict, pool: str) -> ml_collections.ConfigDict:

@@ -5,6 +5,7 @@
 Writes `evaluation.json` in the run directory (running a protocol again replaces its rows) and prints a table.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -62,8 +63,9 @@ def evaluate(
         context.words("random")
     if "pretext" in names:
         context = dataclasses.replace(context, held_out=functools.cache(context.held_out))
-        for kind in ("random", "encoder"):
-            context.held_out(kind)
+        with contextlib.suppress(ValueError):  # which the protocol raises again, and is left out
+            for kind in ("random", "encoder"):
+                context.held_out(kind)
     rows = rows + protocols.evaluate(context, names, keep) if is_first() else []
     if rows:
         print(protocols.told(rows, context.input_title))

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from ssl_jax import methods
 from ssl_jax.data import pipeline
 from ssl_jax.defaults.check import EVAL, FINETUNE
-from ssl_jax.encoder import features_of, with_pool
+from ssl_jax.encoder import features_of, share_of_sound, with_pool
 from ssl_jax.evaluation import finetune, labels
 
 
@@ -51,9 +51,14 @@ def task(
 
 
 def pooled_by(method: methods.Method, layer: str, pool: Callable, where) -> Callable:
-    """`(params, state, inputs) -> pool(maps of an inner layer)`, jitted; `where`: the devices, a `Parallel`."""
+    """`(params, state, inputs) -> pool(maps of an inner layer, share)`, jitted; `where`: the devices, a `Parallel`.
+
+    `share`: as in `features.pooled`.
+    """
     return jax.jit(
-        lambda params, state, inputs: pool(method.encode(params, state, inputs, layer=layer)),
+        lambda params, state, inputs: pool(
+            method.encode(params, state, inputs, layer=layer), share_of_sound(inputs)
+        ),
         out_shardings=where.replicated,
     )
 

@@ -11,6 +11,7 @@ import pytest
 import ssl_jax
 from ssl_jax import evaluate
 from ssl_jax.data import sources
+from ssl_jax.evaluation import held_out
 from ssl_jax.evaluation.knn import knn_predict, sensible_k
 from ssl_jax.run import workdir
 from tests.environment import environment
@@ -162,6 +163,18 @@ def test_probes_of_layers_of_pixels_and_fine_tuning(run, tmp_path, capsys):
         evaluate.evaluate(directory, ["knn"], pool="mean")
     with pytest.raises(ValueError, match="--labels_per_class is 0; expected a whole number from 1 on"):
         evaluate.evaluate(directory, ["few_label"], labels_per_class=0)
+
+
+def test_what_the_held_out_data_do_not_allow_leaves_the_other_protocols(run, monkeypatch, capsys):
+    def refuse(*_):
+        raise ValueError("too few rows")
+
+    monkeypatch.setattr(held_out, "measure", refuse)
+    before = (run[0] / "evaluation.json").read_text()
+    rows = evaluate.evaluate(run[0], ["pretext", "knn"])
+    (run[0] / "evaluation.json").write_text(before)
+    assert {row["protocol"] for row in rows} == {"knn"}
+    assert "pretext is left out: too few rows" in capsys.readouterr().out
 
 
 def test_an_unlabelled_set_trains_and_says_so(tmp_path):

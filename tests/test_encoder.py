@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax.context import calibration_rows
+from ssl_jax.context import calibration_rows, held_out_rows
 from ssl_jax.data import sources
 from ssl_jax.encoder import Encoder
 from ssl_jax.methods.parts import networks
@@ -76,3 +76,12 @@ def test_batches_that_settle_statistics_fall_into_groups(tiny, examples, batch_s
     config.train.batch_size, config.model.norm_groups = batch_size, groups
     assert calibration_rows(examples, config) == rows
     assert rows % networks.norm_groups(config)(rows, None) == 0
+
+
+@pytest.mark.parametrize(
+    ("examples", "groups", "rows"), [(40, 2, 16), (16, 2, 16), (13, 2, 8), (5, 2, 5), (13, 1, 13)]
+)
+def test_few_held_out_clips_fill_groups_of_negatives(tiny, examples, groups, rows):
+    config = tiny("cpc_audio")
+    config.train.batch_size, config.method.groups = 16, groups
+    assert held_out_rows(examples, config) == rows

@@ -1,10 +1,11 @@
 """Sound: clips of any length and sample rate, and the windows and whole clips that batches are made of.
 
-    wav:DIR                         DIR/<split>/<class>/*.wav, or DIR/<split>/*.wav without labels
+    wav:DIR                         DIR/<split>/<class>/*.wav, or DIR/<split>/*.wav without labels; or .flac
+    npz:DIR                         arrays `audio` and, where there are, `length`, `label` and `speaker`
     synthetic_sound[:COUNT]         tones and sweeps of several speakers, COUNT clips in each split
 
 A clip is float32 [n] under `audio`, its rate in Hz under `sample_rate`, and int32 scalars under `label`, where there
-are classes, and `speaker`, which of a file is its name up to the first "_".
+are classes, and `speaker`, which of a file is its name up to the first "_", or where there is none the first "-".
 """
 
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_jax.data.arrays import ArraySource
 from ssl_jax.paths import expand
 
 SAMPLE_RATE, WINDOW = 16_000, 20_480  # what CPC was published with
 SPLITS = ("train", "validation", "test")
+SUFFIXES = (".wav", ".flac")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,50 @@ class Files:
                 raise unreadable(path, error) from None
 
         return max(map(duration, self.paths))
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Clips that are rows of arrays in memory, at one sample rate.
+
+    Args:
+      source: with `audio` [N, T], float or signed integers, whose range becomes -1 to 1; where it has them, `length`
+        [N], the samples of a row that are sound and no padding behind it, `label` and `speaker`.
+      sample_rate: Hz.
+
+    Raises:
+      ValueError: sound of another form, or lengths that are not of 1 to T samples.
+    """
+
+    source: ArraySource
+    sample_rate: int
+
+    name = property(lambda self: self.source.name)
+    num_classes = property(lambda self: self.source.num_classes)
+    labels = property(lambda self: self.source.labels)
+    speakers = property(lambda self: self.source.arrays.get("speaker"))
+    seconds = property(lambda self: self._audio.shape[1] / self.sample_rate)
+    _audio = property(lambda self: self.source.arrays["audio"])
+
+    def __post_init__(self):
+        audio, lengths = self._audio, np.asarray(self.source.arrays.get("length", 1))
+        if audio.ndim != 2 or audio.dtype.kind not in "fi":
+            raise ValueError(f"`audio` of {self.name} is {audio.dtype} {list(audio.shape)}; expected float [N, T]")
+        if lengths.min() < 1 or lengths.max() > audio.shape[1]:
+            raise ValueError(
+                f"`length` of {self.name} goes from {lengths.min()} to {lengths.max()}; expected 1 to "
+                f"{audio.shape[1]} samples, as many as `audio` has"
+            )
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, i: int) -> dict:
+        row = self.source[i]
+        audio = row["audio"][: row.get("length", None)]
+        scale = 1.0 if audio.dtype.kind == "f" else -1.0 / np.iinfo(audio.dtype).min
+        clip = {"audio": audio.astype(np.float32) * np.float32(scale), "sample_rate": self.sample_rate}
+        return clip | {key: row[key] for key in ("label", "speaker") if key in row}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +165,11 @@ class Windows:
     """A source of clips at one sample rate: windows of one length to train on, whole clips to evaluate.
 
     Args:
-      source: of clips, with `speakers` and `seconds`.
+      source: of clips, with `seconds`, and `speakers` or None.
       sample_rate: Hz; clips of another rate are resampled by soxr.
       window: samples.
       short: what is done with a clip below a window: "join" puts it among other clips of its speaker, in random order,
-        where there are any; "pad" puts zeros behind it.
+        where there are any; "pad" puts zeros behind it, as "join" does where the speakers are not known.
 
     >>> from ssl_jax.data.sources import load
     >>> windows = load("synthetic_sound", "train")
@@ -131,7 +178,7 @@ class Windows:
     ((20480,), 20480)
     """
 
-    source: Files | Synthetic
+    source: Files | Arrays | Synthetic
     sample_rate: int = SAMPLE_RATE
     window: int = WINDOW
     short: str = "join"
@@ -144,7 +191,7 @@ class Windows:
         return len(self.source)
 
     def __getitem__(self, i: int) -> dict:
-        """A clip: `audio` float32 [n] at the sample rate, `label` where there are any, and `speaker`."""
+        """A clip: `audio` float32 [n] at the sample rate, and `label` and `speaker` where there are any."""
         example = self.source[int(i)]
         rate = example.pop("sample_rate")
         if rate != self.sample_rate:
@@ -161,7 +208,7 @@ class Windows:
     def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A window of a clip at a random place: `audio` float32 [window], of which `length` samples are sound."""
         audio = example["audio"]
-        if len(audio) < self.window and self.short == "join":
+        if len(audio) < self.window and self.short == "join" and "speaker" in example:
             audio = self._joined(audio, example["speaker"], rng)
         start = int(rng.integers(max(len(audio) - self.window, 0) + 1))
         return _padded(example, audio[start : start + self.window], self.window)
@@ -194,16 +241,20 @@ def load_wav(rest: str, split: str) -> Files:
         present = sorted(path.name for path in folder.glob("*/")) if rest and folder.is_dir() else []
         found = f"its splits are {', '.join(present)}" if present else f"expected a directory {folder / split}"
         raise ValueError(f"wav:{rest} has no split {split!r}; {found}")
-    everything = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".wav")
+    everything = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
     paths = [path for path in everything if path.relative_to(folder).parts[0] == split]
     depths = {len(path.relative_to(folder).parts) for path in paths}
-    if len(depths) != 1 or not depths <= {2, 3}:
+    if len(depths) != 1:
         raise ValueError(
             f"wav:{rest} has {len(paths)} files of sound in {split!r}, some of them in other folders than "
-            "<split>/<class>; expected *.wav in folders of classes, or all of them without one"
+            "<split>/<class>; expected *.wav or *.flac in folders of classes, or all of them without one"
         )
-    classes = sorted({path.parent.name for path in everything}) if depths == {3} else None
-    labels = None if classes is None else _numbers([path.parent.name for path in paths], classes)
+
+    def of_class(path):
+        return path.relative_to(folder).parts[1]
+
+    classes = None if depths == {2} else sorted({of_class(path) for path in everything})
+    labels = None if classes is None else _numbers([of_class(path) for path in paths], classes)
     speakers = _numbers([_speaker(path) for path in paths], sorted({_speaker(path) for path in everything}))
     return Files(f"wav:{rest}/{split}", tuple(paths), labels, speakers, classes and len(classes))
 
@@ -224,7 +275,7 @@ def unreadable(path: Path, error: Exception) -> ValueError:
 
 
 def _speaker(path: Path) -> str:
-    return path.stem.partition("_")[0]
+    return path.stem.partition("_" if "_" in path.stem else "-")[0]
 
 
 def _numbers(names: list[str], known: list[str]) -> np.ndarray:

@@ -9,7 +9,7 @@
     text:FILE, text:DIR             one document a line; DIR/<split>.txt
     tsv:PREFIX                      PREFIX_<split>.tsv: a label, a tab and a sentence a line behind a header
     synthetic_text[:COUNT]          sentences of four topics
-    wav:DIR                         DIR/<split>/<class>/*.wav, sound of any length and rate, see audio.py
+    wav:DIR                         DIR/<split>/<class>/*.wav (or .flac), sound of any length and rate, see audio.py
     synthetic_sound[:COUNT]         tones and sweeps of several speakers
     pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
@@ -96,7 +96,9 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
     if canvas is not None and canvas < 1:
         raise ValueError(f"config.data.canvas is {canvas}; expected a side in pixels, or None")
     source = _LOADERS[prefix][0](rest, split)
-    if isinstance(source, audio.Files | audio.Synthetic):
+    if isinstance(source, ArraySource) and "audio" in source.arrays and "image" not in source.arrays:
+        source = audio.Arrays(source, sound.get("sample_rate", audio.SAMPLE_RATE))
+    if isinstance(source, audio.Files | audio.Arrays | audio.Synthetic):
         return audio.Windows(source, **sound)
     if canvas is not None and "image" in source[0]:
         return Canvas(source, canvas)

@@ -57,15 +57,33 @@ def pooled(features, share=None):
     places, wide = tuple(range(1, features.ndim - 1)), jnp.promote_types(features.dtype, jnp.float32)
     if features.ndim != 3 or share is None:
         return jnp.mean(features, axis=places, dtype=wide) if places else features
-    count = jnp.maximum(jnp.floor(share * features.shape[1] + 1e-3), 1)  # a third of 3 places is one, rounded or not
+    count = _count(features, share)
     weights = (jnp.arange(features.shape[1])[None] < count[:, None]).astype(wide)
     return jnp.einsum("btc,bt->bc", features.astype(wide), weights) / count[:, None].astype(wide)
 
 
-def grid_pooled(maps, values: int = 9000):
+def spread(sequences, share=None, *, count: int):
+    """`count` frames of sequences `[B, T, C]`, evenly spaced over what is no padding: `[B, count, C]`.
+
+    `share` as in `pooled`; a frame comes more than once where there are fewer.
+
+    >>> spread(jnp.arange(6.0).reshape(1, 6, 1), share=jnp.array([0.5]), count=3).ravel().tolist()
+    [0.0, 1.0, 2.0]
+    """
+    held = jnp.full(len(sequences), sequences.shape[1]) if share is None else _count(sequences, share)
+    places = jnp.floor((jnp.arange(count)[None] + 0.5) * held[:, None] / count).astype(jnp.int32)
+    return jnp.take_along_axis(sequences, places[:, :, None], axis=1)
+
+
+def _count(sequences, share):
+    """How many frames of sequences `[B, T, C]` are no padding, one or more, float `[B]`."""
+    return jnp.maximum(jnp.floor(share * sequences.shape[1] + 1e-3), 1)  # a third of 3 places is one, rounded or not
+
+
+def grid_pooled(maps, share=None, *, values: int = 9000):
     """Maps `[B, h, w, C]` averaged over a grid of s x s cells and flattened: `[B, s s C]`, s = round(sqrt(values / C)).
 
-    At most as many cells as there are places. What is no map is averaged over its places. With AlexNet's channels the
+    At most as many cells as there are places. What is no map is `pooled` with its `share`. With AlexNet's channels the
     grids have 10, 6, 5, 5 and 6 cells a side: the 9,600, 9,216, 9,600, 9,600 and 9,216 values of the papers' probes.
 
     >>> grid_pooled(jnp.ones((1, 13, 13, 256))).shape
@@ -74,7 +92,7 @@ def grid_pooled(maps, values: int = 9000):
     Source: Zhang et al. 2016, arXiv 1603.08511, section 3.2 and appendix; Zhang et al. 2017, arXiv 1611.09842.
     """
     if maps.ndim != 4:
-        return pooled(maps)
+        return pooled(maps, share)
     side = max(1, round((values / maps.shape[-1]) ** 0.5))
     wide = jnp.promote_types(maps.dtype, jnp.float32)
     rows, columns = (jnp.asarray(averaging(places, min(places, side)), wide) for places in maps.shape[1:3])

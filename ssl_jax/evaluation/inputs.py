@@ -70,11 +70,27 @@ def sound_rows(source) -> dict[str, np.ndarray]:
     Returns:
       `features`, and `label` and `speaker` int32 [N] where the source has them.
     """
+    return _of_clips(source, lambda bands: np.concatenate([bands.mean(axis=0), bands.std(axis=0)]))
+
+
+def frame_rows(source, count: int) -> dict[str, np.ndarray]:
+    """`count` frames of the log-mel spectrum of every clip, evenly spaced: `features` float32 [N, count, MEL_BANDS].
+
+    Args:
+      source: as in `sound_rows`.
+
+    Returns:
+      `features`, and `label` and `speaker` int32 [N] where the source has them.
+    """
+    return _of_clips(source, lambda bands: bands[((np.arange(count) + 0.5) * len(bands) / count).astype(int)])
+
+
+def _of_clips(source, features: Callable) -> dict[str, np.ndarray]:
+    """`features(log_mel of a clip)` of all clips, float32, and what else the source has, int32."""
     parts: dict[str, list] = {}
     for i in range(len(source)):
         example = source[i]
-        bands = log_mel(example.pop("audio"), source.sample_rate)
-        example["features"] = np.concatenate([bands.mean(axis=0), bands.std(axis=0)])
+        example["features"] = features(log_mel(example.pop("audio"), source.sample_rate)).astype(np.float32)
         for key, value in example.items():
             parts.setdefault(key, []).append(value)
     dtypes = {"features": np.float32}

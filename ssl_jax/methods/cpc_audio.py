@@ -51,6 +51,8 @@ def build(config) -> Method:
     scale = 1 / encoder.channels if method.score == "mean" else 1.0
 
     def views(key, example):
+        if method.same_speaker and "speaker" not in example:
+            raise ValueError("config.method.same_speaker is True and the data have no `speaker`; set it to False")
         kept = {name: example[name] for name in ("index", "length", "speaker") if name in example}
         return {"view_0": example["audio"].astype(dtype), **kept}
 

@@ -47,6 +47,43 @@ def test_files_without_classes_have_no_labels(tmp_path):
     np.testing.assert_allclose(source[0]["audio"], np.full(50, 0.2), atol=1e-4)  # the mean of its channels
 
 
+def test_flac_in_folders_of_chapters_has_speakers_by_name(tmp_path):
+    for name in ("train/19/198/19-198-0001", "train/19/227/19-227-0001", "train/26/495/26-495-0000"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / f"{name}.flac", np.zeros(50), RATE)
+    (tmp_path / "train/19/198/._19-198-0001.flac").write_bytes(b"what macOS leaves")
+    source = load(tmp_path)
+    assert source.source.speakers.tolist() == source.labels.tolist() == [0, 0, 1]
+
+
+def test_sound_in_arrays_is_clips_like_those_of_files(tmp_path):
+    audio, spec = np.tile(np.int16([0, 16384, -32768, 8192]), (4, 100)), {"source": f"npz:{tmp_path}", "canvas": 0}
+    arrays = {"audio": audio, "length": np.array([400, 120, 7, 400]), "label": np.arange(4), "speaker": np.arange(4)}
+    np.savez(tmp_path / "train.npz", **arrays)
+    source = sources.load(ConfigDict(spec | {"sample_rate": RATE, "window": 200}), "train")
+    assert source.sample_rate == RATE and source.num_classes == 4 and len(source[1]["audio"]) == 120
+    np.testing.assert_allclose(source[2]["audio"], [0, 0.5, -1, 0.25, 0, 0.5, -1])
+    window = source.prepare(source[0], np.random.default_rng(0))
+    assert window["audio"].shape == (200,) and window["audio"].dtype == np.float32 and window["label"] == 0
+    np.savez(tmp_path / "test.npz", audio=audio / np.float32(32768))
+    source = sources.load(ConfigDict(spec | {"window": 500}), "test")  # 16 kHz, no speakers
+    window = source.prepare(source[0], np.random.default_rng(0))
+    assert window.keys() == {"audio", "length"} and window["length"] == 400 and source[0].keys() == {"audio"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"audio": np.zeros((3, 5, 2))}, r"`audio` of npz:.* is float64 \[3, 5, 2\]; expected float \[N, T\]"),
+        ({"audio": np.zeros((3, 5)), "length": np.array([1, 6, 2])}, "`length` of npz:.* goes from 1 to 6; expected 1"),
+    ],
+)
+def test_sound_of_another_form_is_refused(arrays, message, tmp_path):
+    np.savez(tmp_path / "train.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        sources.load(f"npz:{tmp_path}", "train")
+
+
 def test_any_sample_rate_becomes_the_one_asked_for(tmp_path):
     (tmp_path / "train").mkdir()
     for rate in (8_000, 22_050, 44_100):

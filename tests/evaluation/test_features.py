@@ -98,3 +98,13 @@ def test_maps_are_averaged_over_a_grid_of_about_9000_values():
         assert features.grid_pooled(np.ones((1, 13, 13, channels), np.float32)).shape == (1, values)
     assert features.grid_pooled(np.ones((1, 2, 2, 8), np.float32)).shape == (1, 32)  # no more cells than places
     assert features.grid_pooled(np.ones((3, 4, 8), np.float32)).shape == (3, 8)
+    share = np.array([1.0, 0.5, 0.25])  # of a sequence
+    sequences = np.arange(12.0, dtype=np.float32).reshape(3, 4, 1)
+    np.testing.assert_allclose(features.grid_pooled(sequences, share).ravel(), [1.5, 4.5, 8.0])
+
+
+def test_frames_are_spread_over_what_is_no_padding():
+    sequences = np.arange(20.0, dtype=np.float32).reshape(2, 10, 1)
+    found = features.spread(sequences, np.array([1.0, 0.4]), count=5)
+    assert found[..., 0].tolist() == [[1, 3, 5, 7, 9], [10, 11, 12, 12, 13]]
+    assert features.spread(sequences, count=2)[..., 0].tolist() == [[2, 7], [12, 17]]

@@ -42,6 +42,11 @@ def test_log_mel_statistics_tell_of_sound_and_not_of_its_length():
     assert found["features"].shape == (12, 80) and found["features"].dtype == np.float32
     np.testing.assert_array_equal(found["label"], source.labels)
     np.testing.assert_array_equal(found["speaker"], source.source.speakers)
+    frames = inputs.frame_rows(source, 3)
+    bands = inputs.log_mel(source[5]["audio"], source.sample_rate)
+    assert frames["features"].shape == (12, 3, 40) and frames["features"].dtype == np.float32
+    np.testing.assert_allclose(frames["features"][5, 1], bands[len(bands) // 2], rtol=1e-5)
+    np.testing.assert_array_equal(frames["speaker"], source.source.speakers)
 
 
 def test_tf_idf_is_that_of_scikit_learn():

@@ -1,11 +1,13 @@
 """Protocols by name, the rows of `evaluation.json`, and the printed table."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from ssl_jax.data.sources import load
 from ssl_jax.evaluation import protocols
 
 DIGITS = load_digits()
@@ -75,7 +77,7 @@ def test_table():
 def test_unknown_protocol_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'few_label'"):
         protocols.check(("knn", "few_labels"))
-    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, finetune, knn, "):
+    with pytest.raises(ValueError, match="no protocol 'xyz'; the protocols are analogy, few_label, finetune, "):
         protocols.evaluate(protocols.Context(split="test"), ("xyz",))
     assert protocols.check(["knn"]) == ("knn",)
 
@@ -113,8 +115,37 @@ def test_a_speaker_who_is_left_out_is_not_trained_on():
     assert unseen["value"] < 0.75
 
 
-def test_every_layer_has_a_row_of_every_encoder():
+def test_frames_are_told_by_class_and_by_speaker():
+    """Frames that know their speaker, half of the time their class; clips are the rows that are held out."""
+    rng, train, test = np.random.default_rng(0), load("synthetic_sound:60", "train"), load("synthetic_sound:24", "test")
+
+    def encoded(source):
+        label, speaker = source.labels, source.source.speakers
+        known = np.eye(6)[label][:, None] * (np.arange(16) % 2)[:, None]
+        features = np.concatenate([known, np.broadcast_to(np.eye(4)[speaker][:, None], (len(label), 16, 4))], axis=2)
+        return {"features": np.float32(features + rng.normal(0, 0.01, features.shape)), "label": label,
+                "speaker": speaker}  # fmt: skip
+
     def inner(layer, pool):
+        assert layer == "context" and pool(np.ones((2, 50, 3), np.float32)).shape == (2, 16, 3)
+        return {"encoder": (encoded(train), encoded(test))}
+
+    context = protocols.Context(
+        inner=inner, layers=("frames", "context"), train=train, test=test, split="test",
+        has=frozenset({"label", "speaker"}),
+    )  # fmt: skip
+    rows = protocols.evaluate(context, ["frame"])
+    value = {(row["metric"], row["features"]): row["value"] for row in rows}
+    assert value["speaker", "encoder"] == 1 and 0.5 <= value["label", "encoder"] < 0.75
+    assert value["speaker", "input"] > 0.5 and {row["n"] for row in rows} == {24 * 16}
+    assert [row["layer"] for row in rows] == [None, "context"] * 2
+    assert "frame      speaker     input pixels" in protocols.told(rows)
+    others = dataclasses.replace(context, has=frozenset({"speaker"}))
+    assert {row["metric"] for row in protocols.evaluate(others, ["frame"])} == {"speaker"}
+
+
+def test_every_layer_has_a_row_of_every_encoder():
+    def inner(layer, pool, share=None):
         told = {"good": Y, "bad": np.zeros_like(Y)}[layer]
         x = np.eye(10, dtype=np.float32)[told]
         return {"encoder": ({"features": x[:1437], "label": Y[:1437]}, {"features": x[1437:], "label": Y[1437:]})}

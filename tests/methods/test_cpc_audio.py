@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from ssl_jax import methods
+from ssl_jax.evaluation.features import grid_pooled
 from ssl_jax.models.audio import Audio
+from ssl_jax.train import parallel
+from ssl_jax.tuning import pooled_by
 from tests.methods.by_hand import PROGRESS, loss_and_outputs, prepare
 
 FRAMES, HOP, STEPS = 15, 200, 3
@@ -101,6 +104,16 @@ def test_features_are_those_of_the_clip_without_its_padding(made):
     np.testing.assert_allclose(found, context[:, :7].mean(axis=1), rtol=1e-5)
     with pytest.raises(ValueError, match="no layer 'block'; the layers are frames, context"):
         method.encode(params, state, padded, layer="block")
+    pooled = pooled_by(method, "context", grid_pooled, parallel.make("shard_map", 1, 1))
+    np.testing.assert_allclose(pooled(params, state, padded), found, rtol=1e-5)
+    np.testing.assert_allclose(pooled(params, state, cut), found, rtol=1e-5)
+
+
+def test_negatives_of_a_speaker_need_speakers(made):
+    example = {"audio": np.zeros(3_000, np.float32), "length": np.int32(3_000), "index": np.int32(0)}
+    method, *_ = made(**{"method.same_speaker": True})
+    with pytest.raises(ValueError, match="same_speaker is True and the data have no `speaker`"):
+        method.views(jax.random.key(0), example)
 
 
 def test_a_guess_stands_beside_the_accuracy_of_every_step(made):

@@ -43,8 +43,8 @@ class Context:
       files: name of `FILES` -> path, "" for none.
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
       finetune: `() -> finetune.Task`, the networks themselves and their data.
-      inner: `(layer, pool, keep, whole) -> kind -> (train, test)`, as `features`, of `pool(maps)` of an inner layer,
-        with the keys `keep`; `whole`: of images that are not cropped.
+      inner: `(layer, pool, keep, whole) -> kind -> (train, test)`, as `features`, of `pool(maps, share)` of an inner
+        layer, with the keys `keep`; `share`: the part of a sound that is no padding; `whole`: images are not cropped.
       layers: names of the inner layers that are probed.
       train, test: the splits.
       classes, prompts: names of the labels, and texts with {} in place of a name.
@@ -222,7 +222,7 @@ def title(rows: list, name: str) -> str:
 def layer_lines(rows: list) -> str:
     """Probes of inner layers and of pixels in percent, a line for each layer or metric, beside the baselines."""
     lines = []
-    for protocol, key in (("layers", "layer"), ("segmentation", "metric")):
+    for protocol, key in (("layers", "layer"), ("segmentation", "metric"), ("frame", "metric")):
         held = _of(rows, protocol)
         for name in dict.fromkeys(row[key] for row in held):
             value = {row["features"]: row["value"] for row in held if row[key] == name}
