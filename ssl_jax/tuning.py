@@ -1,15 +1,18 @@
 """What the protocol `finetune` trains: a run's method built for training on labels, batches of its data, devices."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ssl_jax import methods
+from ssl_jax.augment.views import view
 from ssl_jax.data import pipeline
 from ssl_jax.defaults.check import EVAL, FINETUNE
 from ssl_jax.encoder import features_of, share_of_sound, with_pool
@@ -41,13 +44,41 @@ def task(
     def place(tree, shared: bool = False):
         return jax.device_put(jax.tree.map(np.asarray, tree), NamedSharding(mesh, P() if shared else P("data")))
 
+    encode = features_of(methods.build(tuned.lock(), known), layer)
+    views, uncropped = random_views(tuned), ml_collections.ConfigDict(tuned).unlock()
+    uncropped.eval.crop = 0.0
     return finetune.Task(
-        encode=features_of(methods.build(tuned.lock(), known), layer),
+        encode=encode, views=views,
+        encode_views=features_of(methods.build(uncropped.lock(), known), layer) if views else encode,
         networks={kind: (own.params, own.state) for kind, own in encoders().items()},
         batches=lambda size, seed: pipeline.Batches(train, batch_size=size, seed=seed).iterate(),
         test=lambda size: watch(pipeline.sequential(test, size)),
         place=place, examples=len(train), num_classes=train.num_classes, settings=settings,
     )  # fmt: skip
+
+
+def random_views(config) -> Callable | None:
+    """`(keys [b], batch) -> batch` whose images are random crops, mirrored at random, uint8 at the size of training.
+
+    By `config.eval.finetune`: `crop_min`, the least share of a crop's area, 0 for the whole image, and
+    `flip_probability`; None where both are 0. Resampled as in `config.augment`.
+    """
+    settings = config.eval.finetune
+    if not (settings.crop_min or settings.flip_probability) or "size" not in config.augment:
+        return None
+    make = functools.partial(
+        view, size=config.augment.size, crop=bool(settings.crop_min), crop_scale=(settings.crop_min, 1.0),
+        flip_probability=settings.flip_probability, jitter_probability=0.0, greyscale_probability=0.0,
+        blur_probability=0.0, method=config.augment.method, semantics=config.augment.semantics,
+    )  # fmt: skip
+
+    def views(keys, batch):
+        seen = jax.vmap(lambda key, image, size: make(key, image, original_size=size))
+        images = seen(keys, batch["image"], batch.get("size"))
+        kept = {name: rows for name, rows in batch.items() if name != "size"}
+        return kept | {"image": jnp.round(255 * images).astype(jnp.uint8)}
+
+    return views
 
 
 def pooled_by(method: methods.Method, layer: str, pool: Callable, where) -> Callable:

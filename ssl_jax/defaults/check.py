@@ -59,7 +59,7 @@ FINETUNE = {
     "epochs": POSITIVE, "batch_size": whole(1), "learning_rate": NOT_NEGATIVE, "warmup_epochs": NOT_NEGATIVE,
     "end_learning_rate": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "layer_decay": POSITIVE, "drop_path": BELOW_ONE,
     "label_smoothing": BELOW_ONE, "pool": one_of("", "mean", "class"), "mixup": NOT_NEGATIVE,
-    "cutmix": NOT_NEGATIVE,
+    "cutmix": NOT_NEGATIVE, "crop_min": PROBABILITY, "flip_probability": PROBABILITY,
 }  # fmt: skip
 VIEW = {
     "size": whole(1, 8192), "crop": BOOL, "pad": whole(0), "crop_scale": rising(PROBABILITY),
@@ -94,6 +94,10 @@ MODELS = {  # what the encoders of `ssl_jax/models/` read; a method may have mor
     },
     "nin": {"blocks": one_of(3, 4, 5), "width": POSITIVE, "init": NAME, **NORMS},
     "alexnet": {"width": POSITIVE, "fully_connected": whole(0), "init": NAME, **NORMS},
+    "alexnet_map": {"width": POSITIVE, "groups": BOOL, "init": NAME, **NORMS},
+    "dilated_vgg": {"width": POSITIVE, "init": NAME, **NORMS},
+    "caffenet": {"jigsaw": BOOL, "width": POSITIVE, "init": NAME, **NORMS},
+    "encoder_decoder": {"channels": several(whole(1)), "bottleneck": whole(1), **NORMS},
 }  # fmt: skip
 HEAD = {"hidden_dims": several(whole(1)), "output_dim": whole(1), "bias": BOOL, "hidden_bias": BOOL}
 SECTIONS = {"data": DATA, "train": TRAIN, "optim": OPTIM, "parallel": PARALLEL, "eval": EVAL}

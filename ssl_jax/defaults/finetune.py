@@ -13,10 +13,12 @@ FINETUNE = {
     "pool": "",  # "mean" or "class" in place of `config.eval.pool`
     "mixup": 0.0,  # a of Beta(a, a); 0: none
     "cutmix": 0.0,
+    "crop_min": 0.0,  # the least share of the area of random crops; 0: images are seen as in evaluation, or mirrored
+    "flip_probability": 0.0,  # of the mirror image
 }
 _BASE = {
     "epochs": 100.0, "batch_size": 1024, "learning_rate": 5e-4, "warmup_epochs": 5.0, "layer_decay": 0.65,
-    "mixup": 0.8, "cutmix": 1.0, "pool": "mean",
+    "mixup": 0.8, "cutmix": 1.0, "crop_min": 0.08, "flip_probability": 0.5, "pool": "mean",
 }  # fmt: skip
 _LARGE = {"epochs": 50.0, "learning_rate": 1e-3, "layer_decay": 0.75, "drop_path": 0.2}
 FINETUNES = {  # what published settings have otherwise

@@ -24,6 +24,8 @@ class Task(NamedTuple):
 
     Attributes:
       encode: `(params, state, inputs, keys) -> features [b, F]`; with keys `[b]` in training mode.
+      views: `(keys [b], batch) -> batch` with random views in place of images; None for images as `encode` sees them.
+      encode_views: as `encode`, of what `views` gives, of which no border is cropped.
       networks: kind -> (params, state).
       batches: `(batch size, seed) -> iterator` of training batches, for ever: dicts of arrays [b, ...] with `label`.
       test: `batch size -> batches` of the test split, once; `valid` bool [b] marks the rows that count.
@@ -34,6 +36,8 @@ class Task(NamedTuple):
     """
 
     encode: Callable
+    views: Callable | None
+    encode_views: Callable
     networks: dict[str, tuple[Any, Any]]
     batches: Callable
     test: Callable
@@ -55,17 +59,19 @@ def finetune(task: Task, kind: str, seed: int) -> float:
       task: see `Task`; its `settings` are `epochs`, `batch_size`, `learning_rate` (at batch 256), `warmup_epochs`,
         `end_learning_rate`, `weight_decay`, `layer_decay`, `label_smoothing`, `mixup` and `cutmix`. MAE's published
         ones for ViT-B / L / H: 100 / 50 / 50 epochs of batch 1024, rate 5e-4 / 1e-3 / 1e-3, 5 epochs of warm-up, 1e-6,
-        0.05, 0.65 / 0.75 / 0.75, 0.1, 0.8 and 1.0, and `drop_path` 0.1 / 0.2 / 0.3, which `encode` is built with.
+        0.05, 0.65 / 0.75 / 0.75, 0.1, 0.8 and 1.0, `drop_path` 0.1 / 0.2 / 0.3, which `encode` is built with, and
+        crops of 8 % of the image or more, half of them mirrored, which `views` are built with.
       kind: which of the networks.
       seed: of the order of the rows and everything random.
 
     Returns: top-1, a fraction.
 
     Raises:
-      ValueError: mixing of what are no images; a warm-up as long as the training.
+      ValueError: crops or mixing of what are no images; a warm-up as long as the training.
 
     Source: He et al. 2022, arXiv 2111.06377, appendix A.1, table 9; facebookresearch/mae, main_finetune.py, which also
-    has RandAugment, random erasing, and a LayerNorm on the mean of the tokens in place of the one before it.
+    has RandAugment, random erasing, positions that are trained, and a LayerNorm on the mean of the tokens in place of
+    the one before it.
     """
     settings, (params, state) = task.settings, task.networks[kind]
     size = min(settings["batch_size"], task.examples)
@@ -75,8 +81,8 @@ def finetune(task: Task, kind: str, seed: int) -> float:
     check(settings, first, steps, task.examples / size)
     key = jax.random.key(seed)
 
-    def features_of(params, batch, keys):
-        found = task.encode(params["method"], state, {name: x for name, x in batch.items() if name in inputs}, keys)
+    def features_of(params, batch, keys, encode=task.encode):
+        found = encode(params["method"], state, {name: x for name, x in batch.items() if name in inputs}, keys)
         return found.astype(jnp.promote_types(found.dtype, jnp.float32))
 
     inputs = set(first) - MARKS
@@ -91,13 +97,17 @@ def finetune(task: Task, kind: str, seed: int) -> float:
         own = jax.random.fold_in(key, number)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(own, jnp.arange(size)) if draws else None
         targets = mixing.smoothed(batch["label"], task.num_classes, settings["label_smoothing"])
+        if task.views:
+            of_views = jax.random.fold_in(own, size + 1)
+            batch = task.views(jax.vmap(jax.random.fold_in, (None, 0))(of_views, jnp.arange(size)), batch)
         if settings["mixup"] or settings["cutmix"]:
             shares, of_mix = {name: settings[name] for name in ("mixup", "cutmix")}, jax.random.fold_in(own, size)
             images, targets = mixing.mix(of_mix, batch["image"], targets, **shares)
             batch = batch | {"image": images}
 
         def loss(params):
-            logits = classify(params["head"], features_of(params, batch, keys))
+            seen = features_of(params, batch, keys, task.encode_views if task.views else task.encode)
+            logits = classify(params["head"], seen)
             return optax.softmax_cross_entropy(logits, targets).mean()
 
         updates, moments = optimizer.update(jax.grad(loss)(params), moments, params)
@@ -204,8 +214,11 @@ def block_of(path) -> tuple[int, ...]:
 def check(settings, batch, steps: int, steps_per_epoch: float) -> None:
     """Refuses settings that do not fit the data."""
     held = ", ".join(sorted(set(batch) - MARKS))
-    if (settings["mixup"] or settings["cutmix"]) and "image" not in batch:
-        raise ValueError(f"config.eval.finetune.mixup and .cutmix mix images, and the data has {held}; set both to 0")
+    of_images = [name for name in ("mixup", "cutmix", "crop_min", "flip_probability") if settings[name]]
+    if of_images and "image" not in batch:
+        raise ValueError(
+            f"config.eval.finetune.{' and .'.join(of_images)} change images, and the data has {held}; set them to 0"
+        )
     if int(settings["warmup_epochs"] * steps_per_epoch) >= steps:
         raise ValueError(
             f"config.eval.finetune.warmup_epochs is {settings['warmup_epochs']} of {settings['epochs']} epochs; "

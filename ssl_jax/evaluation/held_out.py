@@ -9,6 +9,8 @@ import numpy as np
 from ssl_jax.evaluation.labels import classes
 from ssl_jax.methods.api import Method, Progress, take
 
+WEIGHT = "_weight"  # the end of a metric that is the mean weight of the examples of another
+
 
 def forward(method: Method, progress: Progress) -> Callable:
     """`(params, state, batch, key) -> metrics, correct [b] or None, baselines`, compiled: one batch without training.
@@ -43,7 +45,7 @@ def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple
       key: batch k uses `fold_in(key, k)`.
 
     Returns:
-      Metrics that are finite by name; label -> accuracy, {} where the method tells no targets or there are no labels;
+      Metrics that are finite by name, a metric with a `..._weight` beside it divided by the mean of that; label -> accuracy, {} where the method tells no targets or there are no labels;
       what trivial predictions reach, by name; rows seen.
     """
     found, trivial, correct, labels, rows = [], [], [], [], 0
@@ -60,8 +62,14 @@ def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple
         values = {name: float(np.mean([one[name] for one in dicts])) for name in dicts[0]}
         return {name: value for name, value in values.items() if np.isfinite(value)}
 
+    measured = means(found)
+
+    def weighted(values):
+        weight = {name: measured.get(name.partition(" of ")[0] + WEIGHT) or 1.0 for name in values}
+        return {name: value / weight[name] for name, value in values.items() if not name.endswith(WEIGHT)}
+
     by_class = {}
     if correct:
         correct, labels = np.concatenate(correct), np.concatenate(labels)
         by_class = {int(label): float(correct[labels == label].mean(dtype=np.float64)) for label in classes(labels)}
-    return means(found), by_class, means(trivial), rows
+    return weighted(measured), by_class, weighted(means(trivial)), rows

@@ -13,7 +13,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment.lab import rgb_to_lab
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import colour, maps, networks, patches
+from ssl_jax.methods.parts import colour, maps, networks, patches, settings
 from ssl_jax.methods.parts.precision import wide_dtype
 
 LARGEST_PICTURE, TEMPERATURES = 8, (1.0, 0.38, 0.1)  # examples of the report, and its columns
@@ -23,6 +23,7 @@ NEVER_SEEN = 1e-12  # the share that the prior gives to a colour without one
 
 def facts(source, config) -> dict[str, np.ndarray]:
     """The colours of the training data, see `parts.colour.prior`."""
+    check(config.method)
     return colour.prior(source, config.method.neighbours, config.method.sigma)
 
 
@@ -35,10 +36,15 @@ def build(config, facts) -> Method:
     (0: all count); `temperature` of the annealed mean; `layer`, which `encode` gives where no other is asked for.
 
     Raises:
-      ValueError: an unknown loss, views that are normalised; when it is run, grey images.
+      ValueError: an unknown loss or layer, a number that cannot be, views that are normalised; when it is run, grey
+        images.
     """
+    check(config.method)
     method, wide, decode = config.method, wide_dtype(config), decoder(config.method)
     (first, predict), prepare = network(config), colour.lab_inputs(config)
+    make = networks.make_networks(config)
+    layers = make()["encoder"].layers
+    settings.check("config.method", method, layer=(method.layer in layers, f"one of {', '.join(layers)}"))
     balance, rebalanced = colour.balance(facts), colour.rebalancing(facts, method.sigma, method.uniform)
 
     def init(key, batch):
@@ -70,10 +76,15 @@ def build(config, facts) -> Method:
         return loss, state, metrics
 
     def accuracy(bins, ab):
-        """The share of places whose bin is told; balanced: all common colours count alike."""
+        """The share of places whose bin is told; balanced: of places that count by the inverse of their colour's share.
+
+        The balanced one is still to be divided by the mean weight, see `held_out.measure`.
+        """
         truth = colour.nearest(ab)
-        told = (bins == truth).astype(wide)
-        return {"top1": jnp.mean(told), "balanced_top1": jnp.mean(jnp.asarray(balance, wide)[truth] * told)}
+        told, weights = (bins == truth).astype(wide), jnp.asarray(balance, wide)[truth]
+        return {
+            "top1": jnp.mean(told), "balanced_top1": jnp.mean(weights * told), "balanced_top1_weight": jnp.mean(weights)
+        }  # fmt: skip
 
     def baselines(batch, outputs):
         """The best constants: the prior, which is the mean distribution, the modal bin, and the mean colour."""
@@ -85,7 +96,7 @@ def build(config, facts) -> Method:
         prior = jnp.asarray(np.log(np.maximum(facts["soft"], NEVER_SEEN)), wide)[None, None, None]
         target = colour.soft_encode(ab, method.neighbours, method.sigma)
         modal = accuracy(int(np.argmax(facts["histogram"])), ab)
-        modal = {f"{name} of the modal bin": value for name, value in modal.items()}
+        modal = {f"{name} of the modal bin": modal[name] for name in ("top1", "balanced_top1")}
         return {"cross_entropy of the prior": -jnp.mean(jnp.sum(target * prior, axis=-1))} | modal | mean
 
     def pictures(params, state, batch, key):
@@ -96,7 +107,7 @@ def build(config, facts) -> Method:
         found = [jnp.zeros_like(lab[..., 1:]), *(decode(prediction, t) for t in shown), lab[..., 1:]]
         return {"colorization": patches.sheet(*(colour.to_pixels(light, ab) for ab in found))}
 
-    encode_layer = networks.encode(networks.make_networks(config), lambda inputs: centred(prepare(inputs)))
+    encode_layer = networks.encode(make, lambda inputs: centred(prepare(inputs)))
 
     def encode(params, state, inputs, layer=None, keys=None):
         found = encode_layer(params, state, inputs, layer or method.layer, keys)
@@ -112,6 +123,19 @@ def build(config, facts) -> Method:
         pictures=pictures,
         separable=True,
     )
+
+
+def check(method) -> None:
+    """Refuses numbers with which there are no places, targets, weights or colours to decode."""
+    bins = len(colour.BINS)
+    settings.check(
+        "config.method", method,
+        stride=(method.stride > 0, "1 or more pixels"),
+        neighbours=(0 < method.neighbours <= bins, f"1 to {bins} bins"),
+        sigma=(method.sigma > 0, "a deviation above 0"),
+        uniform=(0 <= method.uniform <= 1, "a share in [0, 1]"),
+        temperature=(method.temperature > 0, "a number above 0"),
+    )  # fmt: skip
 
 
 def decoder(method):

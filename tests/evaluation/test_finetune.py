@@ -8,7 +8,7 @@ import pytest
 from ssl_jax import defaults
 from ssl_jax.data.arrays import from_arrays
 from ssl_jax.evaluation import finetune, protocols
-from ssl_jax.tuning import parse
+from ssl_jax.tuning import parse, random_views
 
 R = np.random.default_rng(0)
 IMAGES = R.integers(0, 256, (96, 4, 4, 1), dtype=np.uint8)
@@ -31,7 +31,7 @@ def encode(params, state, inputs, keys=None):
     return x
 
 
-def task(devices=1, **settings):
+def task(devices=1, views=None, **settings):
     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
 
     def place(tree, shared=False):
@@ -49,7 +49,7 @@ def task(devices=1, **settings):
         yield {"image": IMAGES, "label": LABELS, "valid": np.arange(96) < 90}
 
     networks = {kind: (params_of(), {}) for kind in ("random", "encoder")}
-    return finetune.Task(encode, networks, batches, test, place, 96, 2, SETTINGS | settings)
+    return finetune.Task(encode, views, encode, networks, batches, test, place, 96, 2, SETTINGS | settings)
 
 
 def test_layers_have_the_rates_of_the_official_code():
@@ -101,6 +101,38 @@ def test_it_learns_and_repeats_itself_on_any_number_of_devices():
     assert found[0] == found[1] == found[2] and found[0] > 0.9
 
 
+def test_views_are_of_training_alone_and_are_another_every_step():
+    seen = []
+
+    def views(keys, batch):
+        jax.debug.callback(lambda keys: seen.append(keys.tolist()), jax.random.key_data(keys))
+        return batch | {"image": 255 - batch["image"]}
+
+    right, wrong = (finetune.finetune(task(views=view, epochs=12.0), "encoder", 0) for view in (None, views))
+    assert right > 0.9 and wrong < 0.5
+    keys = {tuple(key) for step in seen for key in step}
+    assert len(seen) == 36 and len(keys) == 36 * 32
+
+
+def test_views_are_crops_of_the_training_size(tiny):
+    config = tiny("mae")
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 1), np.uint8)
+    batch, keys = {"image": images, "label": np.arange(4)}, jax.random.split(jax.random.key(0), 4)
+    assert random_views(config) is None
+    config.eval.finetune.flip_probability = 1.0
+    small = images[:, :8, :8]
+    whole = random_views(config)(keys, batch | {"image": small, "size": np.full((4, 2), 8)})
+    assert whole.keys() == batch.keys() and whole["image"].dtype == jnp.uint8
+    np.testing.assert_array_equal(whole["image"], small[:, :, ::-1])
+    config.eval.finetune.update(crop_min=0.25, flip_probability=0.0)
+    crops = [random_views(config)(keys[np.array(order)], batch)["image"] for order in ((0, 1, 2, 3), (1, 0, 2, 3))]
+    assert crops[0].shape == (4, 8, 8, 1)
+    np.testing.assert_array_equal(crops[0][2:], crops[1][2:])
+    assert (crops[0][0] != crops[1][0]).any()
+    mirrored = random_views(config)(keys, {"image": np.tile(images[:1], (4, 1, 1, 1))})["image"]
+    assert len(np.unique(np.asarray(mirrored).reshape(4, -1), axis=0)) == 4  # a crop an example
+
+
 def test_rows_of_evaluation_json():
     made = task(epochs=1.0)
     test = from_arrays({"image": IMAGES, "label": np.where(np.arange(96) < 90, LABELS, -1)})
@@ -115,7 +147,8 @@ def test_rows_of_evaluation_json():
 @pytest.mark.parametrize(
     "settings, batch, message",
     [
-        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mix images, and the data has tokens; set both to 0"),
+        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mixup change images, and the data has tokens; set them to 0"),
+        ({"crop_min": 0.1, "flip_probability": 0.5}, {"tokens": 0}, "crop_min and .flip_probability change images"),
         ({"warmup_epochs": 4.0}, {"image": 0}, "warmup_epochs is 4.0 of 4.0 epochs"),
     ],
 )

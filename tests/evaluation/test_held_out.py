@@ -48,6 +48,14 @@ def test_metrics_are_means_over_batches_and_classes_have_their_own():
     assert again[0] == metrics and held_out.measure(run, jnp.float32(0), {}, batches, jax.random.key(1))[0] != metrics
 
 
+def test_a_metric_with_a_weight_is_divided_by_its_mean():
+    found = iter([({"right": 0.2, "right_weight": 0.5, "loss": 1.0}, None, {"right of all": 0.1}),
+                  ({"right": 0.4, "right_weight": 1.0, "loss": 3.0}, None, {"right of all": 0.2})])  # fmt: skip
+    batches = [{"index": np.arange(4)}] * 2
+    metrics, _, trivial, _ = held_out.measure(lambda *_: next(found), {}, {}, batches, jax.random.key(0))
+    assert metrics == {"right": (0.2 + 0.4) / 1.5, "loss": 2.0} and trivial == {"right of all": (0.1 + 0.2) / 1.5}
+
+
 def test_pretext_needs_no_labels_and_stands_beside_the_untrained_network():
     zero = {"loss of zero": 1.0}
     found = {"random": ({"loss": 1.4}, {}, zero, 8), "encoder": ({"loss": 0.5}, {3: 0.25}, zero, 8)}

@@ -52,6 +52,24 @@ def test_the_loss_is_equation_2_with_the_weights_of_equation_4(made, keys):
     assert metrics["cross_entropy"] == pytest.approx(cross_entropy.mean(), rel=1e-4)
 
 
+def test_balanced_accuracy_is_that_of_places_by_the_inverse_share_of_their_colour(made):
+    method, views, params, state, facts, _ = made()
+    _, (outputs, _) = loss_and_outputs(method, views, params, state)
+    truth = np.asarray(colour.nearest(outputs["colour"]))
+    told = np.where(np.random.default_rng(0).random(truth.shape) < 0.5, truth, 0)
+    share = np.asarray(facts["histogram"], np.float64)[truth]
+    weights = np.where(share >= 1e-4, 1 / np.maximum(share, 1e-4), 0)
+
+    def balanced(bins):
+        logits = jax.nn.one_hot(bins, 313)
+        metrics = method.objective(params, outputs | {"prediction": logits}, state, None, None)[2]
+        return metrics["balanced_top1"] / metrics["balanced_top1_weight"]
+
+    assert balanced(truth) == pytest.approx(1, rel=1e-5)
+    assert balanced(told) == pytest.approx((weights * (told == truth)).sum() / weights.sum(), rel=1e-4)
+    assert set(method.baselines(views, outputs)) >= {"balanced_top1 of the modal bin"}
+
+
 def test_regression_is_half_of_the_squared_distance(made):
     method, views, params, state, *_ = made(loss="regression")
     loss, (outputs, _) = loss_and_outputs(method, views, params, state)

@@ -17,7 +17,7 @@ BASE = {
     "eval.finetune": {
         "epochs": 100, "batch_size": 1024, "learning_rate": 5e-4, "warmup_epochs": 5, "end_learning_rate": 1e-6,
         "weight_decay": 0.05, "layer_decay": 0.65, "drop_path": 0.1, "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1,
-        "pool": "mean",
+        "crop_min": 0.08, "flip_probability": 0.5, "pool": "mean",
     },
 }  # fmt: skip
 LARGE = BASE["eval.finetune"] | {"epochs": 50, "learning_rate": 1e-3, "layer_decay": 0.75, "drop_path": 0.2}

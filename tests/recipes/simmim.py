@@ -20,6 +20,7 @@ RECIPES = {
             "epochs": 100, "batch_size": 2048, "learning_rate": 5e-3 * 256 / 2048, "warmup_epochs": 20,
             "end_learning_rate": 2.5e-7 * 4, "weight_decay": 0.05, "layer_decay": 0.65, "drop_path": 0.1,
             "label_smoothing": 0.1, "mixup": 0.8, "cutmix": 1, "pool": "mean",
+            "crop_min": 0.08, "flip_probability": 0.5,
         },
     }
 }  # fmt: skip
