@@ -28,7 +28,7 @@ LAYERS = {  # a folder of ssl_jax, or one module in it: what it may import besid
     "train": {"collectives", "dtypes", "methods", "defaults"},
     "run": {"collectives", "dtypes", "methods", "train", "evaluation", "defaults", "recipes", "paths"},
     "evaluation": {"collectives", "dtypes", "methods", "paths"},
-    "visual": {"collectives", "methods", "evaluation", "defaults", "paths"},
+    "visual": {"augment", "collectives", "methods", "evaluation", "defaults", "paths"},
     "defaults": set(),
 }
 CONTRACT = {"methods", "methods.api"}  # all that is known of methods outside of their folder

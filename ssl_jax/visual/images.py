@@ -5,6 +5,7 @@ from html import escape
 
 import numpy as np
 
+from ssl_jax.augment.lab import lab_to_rgb
 from ssl_jax.evaluation.inputs import log_mel
 
 LARGEST = 96  # pixels of a thumbnail's longer side
@@ -67,13 +68,19 @@ def spectrogram(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return ink(((bands - low) / max(high - low, 1e-9)).T[::-1])
 
 
-def to_pixels(view: np.ndarray, mean=None, std=None) -> np.ndarray | None:
-    """A view float `[H, W, C]` as uint8, the normalisation undone; None where it is no image in RGB, such as Lab."""
+def to_pixels(view: np.ndarray, mean=None, std=None) -> np.ndarray:
+    """Views float `[..., H, W, C]` as uint8: the normalisation undone, Lab in RGB, what else is no image by its range.
+
+    >>> to_pixels(np.array([[[100.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])).tolist()
+    [[[255, 255, 255], [0, 0, 0]]]
+    """
     view = np.asarray(view, np.float32)
     if mean is not None:
         view = view * np.float32(std) + np.float32(mean)
     elif np.abs(view).max(initial=0) > 4:
-        return None
+        light = view[..., 0]  # from 0 to 100 in Lab; patches of one contrast go below 0
+        is_lab = view.shape[-1] == 3 and light.min() >= -0.1 and light.max() <= 100.1
+        view = np.asarray(lab_to_rgb(view)) if is_lab else (view - view.min()) / (view.max() - view.min())
     return np.uint8(255 * np.clip(view, 0, 1) + 0.5)
 
 

@@ -30,7 +30,8 @@ RECIPES = {
     },  # fmt: skip
 }
 PUBLISHED = {
-    "imagenet_caffenet_project": "45.7", "imagenet_caffenet_paper": "46.3", "imagenet_caffenet_code": "51.4",
+    "imagenet_caffenet_project": "45.7 (VOC mAP)", "imagenet_caffenet_paper": "46.3 (VOC mAP)",
+    "imagenet_caffenet_code": "51.4 (VOC mAP)",
 }  # fmt: skip
 UNCHECKED = {"imagenet_r50"}  # ours, after mmselfsup's config of relative location
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from ssl_jax.augment.lab import rgb_to_lab
 from ssl_jax.visual import images, maps, page
 from ssl_jax.visual.charts import chart, thinned, ticks
 from ssl_jax.visual.sections import curves
@@ -90,7 +91,10 @@ def test_a_png_holds_the_pixels():
 def test_views_are_shown_without_their_normalisation():
     view = (np.full((2, 2, 1), 0.75) - 0.5) / 0.25
     assert np.unique(images.to_pixels(view, (0.5,), (0.25,))) == 191
-    assert images.to_pixels(np.full((2, 2, 3), 60.0)) is None  # Lab
+    lab = np.asarray(rgb_to_lab(np.array([[[1.0, 0.0, 0.0], [0.2, 0.4, 0.6]]])))
+    assert images.to_pixels(lab).tolist() == [[[255, 0, 0], [51, 102, 153]]]
+    contrast = np.array([-50.0, 0.0, 50.0]).reshape(1, 3, 1) * np.ones((1, 1, 3))
+    assert images.to_pixels(contrast)[0, :, 0].tolist() == [0, 128, 255]
 
 
 def test_text_is_escaped_everywhere():

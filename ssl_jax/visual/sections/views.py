@@ -19,8 +19,6 @@ def show(run) -> str:
         raise Missing("the views of this method are rows of tokens, and no pictures.")
     mean, std = (run.keys.get(f"augment.{name}") for name in ("mean", "std"))
     shown = {name: images.to_pixels(views[name][:EXAMPLES], mean, std) for name in names}
-    if any(pixels is None for pixels in shown.values()):
-        raise Missing("the views of this method are no images in RGB; see Pictures for what it sees.")
     cells = [f'<div class="title">{title}</div>' for title in ("image", *(n.replace("_", " ") for n in names))]
     for i in range(min(EXAMPLES, len(batch["image"]))):
         image = images.thumbnail(batch["image"][i], f"image {i + 1}", width=72)
