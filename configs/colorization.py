@@ -5,10 +5,10 @@
 
 Paper: Zhang et al. 2016, arXiv 1603.08511. Official code: richzhang/colorization. The recipes `_code` are its Caffe
 files: 10 neighbours in soft targets where the paper has 5, images without |a| or |b| above 5 left out, 500,000 steps
-where the paper says about 450,000; when the rate falls is the code's in both. The published number is top-1 on ImageNet of a linear probe of AlexNet's conv_4,
-the best of its layers (corrected values, table 2 of arXiv 1611.09842); the VGG is judged by its pictures. The authors
-cut 176 (180) pixels out of images squashed to 256 x 256; here it is the same share of the image, and not squashed.
-Their k-means initial values are not here.
+where the paper says about 450,000; when the rate falls is the code's in both. The published number is top-1 on
+ImageNet of a linear probe of AlexNet's conv_4, the best of its layers (corrected values, table 2 of arXiv 1611.09842);
+the VGG is judged by its pictures. The authors cut 176 (180) pixels out of images squashed to 256 x 256; here it is the
+same share of the image, and not squashed. Their k-means initial values are not here.
 
 | recipe                 | paper, section            | published | hardware of the published run |
 |------------------------|---------------------------|-----------|-------------------------------|

@@ -125,13 +125,15 @@ def digits() -> ConfigDict:
 # name: (config, paper, published mAP of detection on VOC 2007, hardware)
 RECIPES = {
     "imagenet_caffenet_project": (lambda: imagenet("project", code=False), PAPER, "45.7 (VOC mAP)", "1 GPU, 4 weeks"),
-    "imagenet_caffenet_paper": (lambda: imagenet("drop_gaussian", code=False), PAPER, "46.3 (VOC mAP)", "1 GPU, 4 weeks"),
+    "imagenet_caffenet_paper": (
+        lambda: imagenet("drop_gaussian", code=False), PAPER, "46.3 (VOC mAP)", "1 GPU, 4 weeks"
+    ),
     "imagenet_caffenet_code": (imagenet, PAPER, "51.4 (VOC mAP)", "1 GPU"),
     "imagenet_r50": (imagenet_r50, MMSELFSUP, "-", "8 GPUs"),
     "cifar10_cpu": (cifar10_cpu, "-", "-", "2 CPU cores, minutes"),
     "camvid_cpu": (camvid_cpu, "-", "-", "2 CPU cores, minutes"),
     "digits": (digits, "-", "-", "2 CPU cores, minutes"),
-}
+}  # fmt: skip
 
 
 def get_config(recipe: str = "digits") -> ConfigDict:

@@ -52,7 +52,8 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         seen = tuning.changed(config, {"crop": 0.0} if whole else {})
         encode = tuning.pooled_by(methods.build(seen, known), layer, pool, encoder.parallel)
         kinds = {kind: dataclasses.replace(own, encode=encode) for kind, own in encoders().items()}
-        return {kind: tuple(own.rows(source, watch, keep) for source in (train, test)) for kind, own in kinds.items()}
+        for kind, own in kinds.items():  # one at a time: features of inner layers are large
+            yield kind, tuple(own.rows(source, watch, keep) for source in (train, test))
 
     def measure(kind):
         run = held_out.forward(method, methods.Progress(0, 1))

@@ -45,8 +45,9 @@ def measure(run: Callable, params, state, batches: Iterable[dict], key) -> tuple
       key: batch k uses `fold_in(key, k)`.
 
     Returns:
-      Metrics that are finite by name, a metric with a `..._weight` beside it divided by the mean of that; label -> accuracy, {} where the method tells no targets or there are no labels;
-      what trivial predictions reach, by name; rows seen.
+      Metrics that are finite by name, a metric with a `..._weight` beside it divided by the mean of that; label ->
+      accuracy, {} where the method tells no targets or there are no labels; what trivial predictions reach, by name;
+      rows seen.
     """
     found, trivial, correct, labels, rows = [], [], [], [], 0
     for k, batch in enumerate(batches):

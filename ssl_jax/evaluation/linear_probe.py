@@ -24,7 +24,8 @@ PAPER = dict(learning_rates=(0.1,), weight_decays=(0.0,), epochs=100, batch_size
 # MAE, arXiv 2111.06377, appendix A.1, where SGD is LARS with batches of 16,384.
 BATCH_NORM = dict(standardised=False, batch_norm=True)
 NORM_EPSILON, NORM_MOMENTUM = 1e-6, 0.1
-# Two hidden layers of 200 units, as the non-linear classifiers of rotation prediction, arXiv 1803.07728, section 3.1.
+# Two hidden layers of 200 units, as the non-linear classifiers of rotation prediction, arXiv 1803.07728, section 3.1,
+# which have a batch norm in front of each ReLU.
 MLP = dict(hidden=(200, 200), learning_rates=(0.01, 0.03, 0.1), weight_decays=(1e-4, 1e-3, 1e-2))
 
 # Counts of words, of which each document has few: a rare word's column must not be stretched to unit variance.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 ROWS = 1024  # at a time
+SIDE = 32  # pixels, the most that an image has in `word_centroids`
 
 
 @dataclass(frozen=True)
@@ -34,15 +35,20 @@ def unit(z) -> np.ndarray:
 def distinct(captions) -> tuple[list[str], np.ndarray]:
     """The distinct captions of images, and which image has which: bool `[N, M]`.
 
-    >>> texts, own = distinct(np.array([["a cat", ""], ["a dog", "a cat"]]))
+    Args:
+      captions: strings `[N]` or `[N, C]`; spaces at their ends do not count, and blank ones are none.
+
+    >>> texts, own = distinct(np.array([["a cat", ""], ["a dog", " a cat"]]))
     >>> texts, own.tolist()
     (['a cat', 'a dog'], [[True, False], [True, True]])
     """
-    captions = np.asarray(captions).reshape(len(captions), -1)
-    texts, number = np.unique(captions, return_inverse=True)
-    own = np.zeros((len(captions), len(texts)), bool)
-    own[np.arange(len(captions))[:, None], number.reshape(captions.shape)] = True
-    return list(map(str, texts[texts != ""])), own[:, texts != ""]
+    rows = [[str(text).strip() for text in np.ravel(held)] for held in captions]
+    texts = sorted({text for row in rows for text in row} - {""})
+    number = {text: place for place, text in enumerate(texts)}
+    own = np.zeros((len(rows), len(texts)), bool)
+    for place, row in enumerate(rows):
+        own[place, [number[text] for text in row if text]] = True
+    return texts, own
 
 
 def recall(scores, own, k: int) -> float:
@@ -85,7 +91,8 @@ def prompted(texts: Callable, names: Sequence[str], prompts: Sequence[str]) -> n
 def word_centroids(train, test) -> Towers:
     """Without learning: a word is the mean of the pixels of training images named by it, a text the mean of its words.
 
-    Pixels are those of the input, less the mean image; words that no caption has, and texts of such words, are 0.
+    Pixels are those of the input, averaged over areas to 32 a side where there are more, less the mean image; words
+    that no caption has, and texts of such words, are 0.
 
     Args:
       train: a source with `captions`, and images of one size.
@@ -121,4 +128,16 @@ def _words(text: str) -> list[str]:
 
 
 def _pixels(source, ids) -> np.ndarray:
-    return source.rows(ids)["image"].reshape(len(ids), -1).astype(np.float32) / np.float32(255)
+    images = source.rows(ids)["image"]
+    if max(images.shape[1:3]) > SIDE:
+        images = np.stack([_small(image) for image in images])
+    return images.reshape(len(ids), -1).astype(np.float32) / np.float32(255)
+
+
+def _small(image) -> np.ndarray:
+    """An image as float32 with at most `SIDE` pixels a side; a channel at a time, since OpenCV takes few at once."""
+    import cv2
+
+    height, width = (min(side, SIDE) for side in image.shape[:2])
+    channels = np.moveaxis(image, -1, 0).astype(np.float32)
+    return np.stack([cv2.resize(x, (width, height), interpolation=cv2.INTER_AREA) for x in channels], axis=-1)

@@ -128,7 +128,7 @@ def test_frames_are_told_by_class_and_by_speaker():
 
     def inner(layer, pool):
         assert layer == "context" and pool(np.ones((2, 50, 3), np.float32)).shape == (2, 16, 3)
-        return {"encoder": (encoded(train), encoded(test))}
+        return [("encoder", (encoded(train), encoded(test)))]
 
     context = protocols.Context(
         inner=inner, layers=("frames", "context"), train=train, test=test, split="test",
@@ -148,7 +148,7 @@ def test_every_layer_has_a_row_of_every_encoder():
     def inner(layer, pool, share=None):
         told = {"good": Y, "bad": np.zeros_like(Y)}[layer]
         x = np.eye(10, dtype=np.float32)[told]
-        return {"encoder": ({"features": x[:1437], "label": Y[:1437]}, {"features": x[1437:], "label": Y[1437:]})}
+        return [("encoder", ({"features": x[:1437], "label": Y[:1437]}, {"features": x[1437:], "label": Y[1437:]}))]
 
     context = protocols.Context(inner=inner, layers=("bad", "good"), num_classes=10, split="test")
     rows = protocols.evaluate(context, ["layers"])

@@ -77,7 +77,7 @@ def test_rows_stand_beside_colours_and_the_most_frequent_class():
 
     def inner(layer, pool, keep, whole):
         asked.append((layer, keep, whole))
-        return {"encoder": (maps, maps | {"sequence": np.ones(3)})}
+        return [("encoder", (maps, maps | {"sequence": np.ones(3)}))]
 
     context = protocols.Context(
         inner=inner, layers=("block_1", "block_2"), train=sources[0], test=sources[1], split="test", unlabelled=3

@@ -43,8 +43,9 @@ class Context:
       files: name of `FILES` -> path, "" for none.
       towers: kind -> `towers.Towers`, for methods with a text tower; of "input" words as mean pixels.
       finetune: `() -> finetune.Task`, the networks themselves and their data.
-      inner: `(layer, pool, keep, whole) -> kind -> (train, test)`, as `features`, of `pool(maps, share)` of an inner
-        layer, with the keys `keep`; `share`: the part of a sound that is no padding; `whole`: images are not cropped.
+      inner: `(layer, pool, keep, whole) -> pairs of kind and (train, test)`, as `features`, of `pool(maps, share)` of
+        an inner layer, with the keys `keep`; `share`: the part of a sound that is no padding; `whole`: images are not
+        cropped.
       layers: names of the inner layers that are probed.
       train, test: the splits.
       classes, prompts: names of the labels, and texts with {} in place of a name.

@@ -23,7 +23,7 @@ def run(context) -> list[dict]:
     """Top-1 of the class, where clips have one, and of the speaker, of every kind of features."""
     layer = context.layer or context.layers[-1]
     kinds = {"input": tuple(inputs.frame_rows(source, FRAMES) for source in (context.train, context.test))}
-    kinds |= context.inner(layer, partial(spread, count=FRAMES))
+    kinds |= dict(context.inner(layer, partial(spread, count=FRAMES)))
     keys = [key for key in ("label", "speaker") if key in context.has]
     return [
         context.row("frame", kind, top1(*parts, key, context.seed), len(parts[1]["features"]) * FRAMES, metric=key,

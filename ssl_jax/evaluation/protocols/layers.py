@@ -13,7 +13,7 @@ def run(context) -> list[dict]:
     """Top-1 of every layer of `context.layers`, of every kind of encoder."""
     rows = []
     for layer in context.layers:
-        for kind, (train, test) in context.inner(layer, grid_pooled).items():
+        for kind, (train, test) in context.inner(layer, grid_pooled):
             train, test, num_classes = numbered(train, test)
             found = linear_probe(
                 train["features"], train["label"], test["features"], test["label"], num_classes=num_classes,

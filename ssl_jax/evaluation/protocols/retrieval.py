@@ -3,6 +3,8 @@
 Captions with the same words are one caption. Beside the encoder stand chance and, as input, words as mean pixels.
 """
 
+import numpy as np
+
 from ssl_jax.evaluation.towers import distinct, recall, recall_of_chance
 
 TITLE, NEEDS = "retrieval", frozenset({"text", "text tower"})
@@ -10,8 +12,18 @@ K = (1, 5, 10)
 
 
 def run(context) -> list[dict]:
-    """Recall at 1, 5 and 10 in both directions, of every kind of encoder."""
+    """Recall at 1, 5 and 10 in both directions, of every kind of encoder.
+
+    Raises:
+      ValueError: a test image has no caption.
+    """
     texts, own = distinct(context.test.captions)
+    bare = np.flatnonzero(~own.any(axis=1))
+    if len(bare):
+        raise ValueError(
+            f"Row {bare[0]} of {context.test.name} has no caption; retrieval needs one or more for every image; write "
+            "one, or take the row out"
+        )
     directions = {"image_to_text": (own, lambda scores: scores), "text_to_image": (own.T, lambda scores: scores.T)}
 
     def rows(kind, score):

@@ -14,7 +14,7 @@ KEEP = ("mask", "sequence")
 def run(context) -> list[dict]:
     """Mean IoU and the share of the pixels that are told, of every kind of features."""
     layer, rows = context.layer or context.layers[-1], []
-    kinds = context.inner(layer, lambda maps, share: maps, KEEP, whole=True)
+    kinds = dict(context.inner(layer, lambda maps, share: maps, KEEP, whole=True))
     grid = kinds["encoder"][0]["features"].shape[1:3]
     kinds["input"] = tuple(segmentation.colours(source, grid, KEEP) for source in (context.train, context.test))
 
