@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ssl_jax import losses, models
+from ssl_jax.augment.colour import to_greyscale
 from ssl_jax.augment.patches import drop_colours, overlapping_grid
 from ssl_jax.methods.api import Method
 from ssl_jax.methods.parts import image, patches
@@ -28,7 +29,7 @@ def build(config) -> Method:
     `config.method`: `patch` and `stride` in pixels of the view; `ignore`, how many rows right below are not predicted,
     and `steps`, how many after them; `directions`, 1 (downwards) or 4; `scale` of the predictions; `flip_patches` and
     `colour_drop`, probabilities of a patch. `config.model.norm`: "layer" or "none"; `.context`: `targets`, `hidden`,
-    `layers`.
+    `layers`. Where `config.augment.greyscale_probability` is 1, `encode` sees grey images too.
 
     Raises:
       ValueError: batch norm, patches that do not fill the view, too few rows, or a number of directions.
@@ -40,6 +41,7 @@ def build(config) -> Method:
     context = MaskedContext(method.steps, **model.context.to_dict(), dtype=dtype)
     target = Dense(model.context.targets, dtype=dtype, param_dtype=jnp.promote_types(dtype, jnp.float32))
     one_view, prepare, to_pixels = image.one_view(config), image.image_inputs(config), image.to_pixels(config)
+    colours = _greyscale(config) if config.augment.greyscale_probability == 1 else lambda picture: picture
     names = tuple(f"direction_{quarters}" for quarters in range(method.directions))
 
     def cut(view):
@@ -111,7 +113,7 @@ def build(config) -> Method:
         return {"loss": jnp.mean(found["chance_loss"])} | dict(zip(names, found["chance_accuracy"], strict=True))
 
     def encode(params, state, inputs, layer=None, keys=None):
-        grid = jax.vmap(cut)(prepare(inputs))
+        grid = jax.vmap(lambda picture: cut(colours(picture)))(prepare(inputs))
         if layer == "grid":
             return by_patch(params["encoder"], grid)
         found = by_patch(params["encoder"], grid, layer)
@@ -141,6 +143,18 @@ def build(config) -> Method:
 def columns(grid):
     """The columns of grids `[b, h, w, D]` as sequences `[b w, h, D]`, from the top down."""
     return jnp.moveaxis(grid, 2, 1).reshape(-1, grid.shape[1], grid.shape[3])
+
+
+def _greyscale(config):
+    """`[H, W, 3] -> [H, W, 3]`: a normalised image without its colours."""
+    if config.augment.mean is None:
+        return to_greyscale
+
+    def grey(picture):
+        mean, std = (jnp.asarray(value, picture.dtype) for value in image.mean_and_std(config))
+        return (to_greyscale(picture * std + mean) - mean) / std
+
+    return grey
 
 
 def _check(config, side: int) -> None:

@@ -106,6 +106,22 @@ def test_features_are_means_over_patches_and_pictures_have_three_columns(tiny, t
     assert picture.shape == (3 * (4 + 2), 3 * (4 + 2), 3) and picture.dtype == np.uint8
 
 
+def test_a_network_that_was_trained_on_grey_images_encodes_grey_images(tiny, tiny_batch):
+    config, batch = tiny("cpc_image"), tiny_batch(3, channels=3)
+    config.augment.update(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+    luma = np.round(batch["image"] @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    grey = np.broadcast_to(luma[..., None], batch["image"].shape)
+
+    def apart(probability):
+        """How far the features of coloured images are from those of grey ones, of their size."""
+        config.augment.greyscale_probability = probability
+        method, _, params, state = prepare(config, batch)
+        coloured, plain = (method.encode(params, state, {"image": jnp.asarray(x)}) for x in (batch["image"], grey))
+        return np.abs(coloured - plain).max() / np.abs(plain).max()
+
+    assert apart(1.0) < 0.02 < 0.1 < apart(0.5)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -6,6 +6,7 @@ import pytest
 
 from ssl_jax import methods
 from ssl_jax.augment import puzzle
+from ssl_jax.methods.parts import grids
 from tests.methods.by_hand import PROGRESS, loss_and_outputs, prepare
 
 
@@ -44,6 +45,31 @@ def test_the_target_is_the_permutation_of_the_patches(tiny, tiny_batch):
     assert set(np.asarray(made["target"]).ravel().tolist()) == set(range(8))
 
 
+def test_standardised_patches_are_those_of_numpy_and_flat_ones_stay_flat(tiny, tiny_batch):
+    config = tiny("jigsaw")
+    config.method.update(jitter=0, normalise="standardise")
+    config.augment.update(size=6, flip_probability=0.0, mean=3 * (0.5,), std=3 * (0.25,))
+    batch = tiny_batch(8, size=6, channels=3)
+    batch["image"][0, :3, :3] = 77
+    method = methods.build(config)
+    made = jax.vmap(method.views)(jax.random.split(jax.random.key(0), 8), batch)
+    tiles = batch["image"].astype(np.float64).reshape(8, 2, 3, 2, 3, 3).swapaxes(2, 3).reshape(8, 4, 3, 3, 3)
+    centred = tiles - tiles.mean((2, 3), keepdims=True)
+    expected = centred / np.maximum(tiles.std((2, 3), keepdims=True), 1)  # of bytes: a grey level is 1
+    orders = puzzle.permutations(4, 8)[np.asarray(made["target"])[:, 0]]
+    expected = np.take_along_axis(expected, orders[..., None, None, None], axis=1)
+    np.testing.assert_allclose(made["view_0"], expected, atol=1e-5)
+    deviations = np.sort(np.asarray(made["view_0"]).std((2, 3)), axis=None)
+    np.testing.assert_allclose(deviations, [0] * 3 + [1] * (8 * 4 * 3 - 3), atol=1e-5)
+
+
+def test_standardised_patches_are_shown_around_grey(tiny):
+    config = tiny("jigsaw")
+    config.method.normalise = "standardise"
+    picture = grids.shown(config)(np.float32([-1, 0, 1, 9]).reshape(1, 4, 1, 1, 1) * np.ones((3, 3, 1), np.float32))
+    np.testing.assert_array_equal(picture[0, ::4, ::4, 0], [[78, 128], [178, 255]])
+
+
 def test_the_loss_is_the_papers_and_the_head_sees_patches_in_their_places(tiny, tiny_batch):
     method, views, params, state = prepare(tiny("jigsaw"), tiny_batch(4))
     loss, (outputs, _) = loss_and_outputs(method, views, params, state)
@@ -80,6 +106,7 @@ def test_pictures_undo_the_told_and_the_true_permutation(tiny, tiny_batch):
         ({"method.permutations": 25, "model.head.output_dim": 25}, "expected 2 to 24"),
         ({"method.permutations": 9}, "output_dim is 8 and config.method.permutations 9"),
         ({"method.grid": 4, "method.patch": 1, "method.gap": 0}, "config.method.grid is 4; expected 2 or 3"),
+        ({"method.layer": "conv_5"}, "method.layer is 'conv_5'; expected '' or one of stem, stage_1, stage_2"),
     ],
 )
 def test_wrong_settings_are_refused(tiny, changes, message):

@@ -13,7 +13,7 @@ from ssl_jax.methods.parts import image, networks
 from ssl_jax.models.norm import contiguous_groups
 
 COLOURS = ("keep", "drop_gaussian", "drop_uniform", "project")
-NORMALISE = ("none", "mean", "contrast")
+NORMALISE = ("none", "mean", "standardise", "contrast")
 
 
 def cutter(config):
@@ -21,7 +21,8 @@ def cutter(config):
 
     `config.method`: `grid`, patches on a side; `patch`, `gap` and `jitter`, in pixels of the view;
     `pixelate_probability` and `least_pixels`, see `patches.pixelate`; `colours`, "keep", "drop_gaussian" (the paper),
-    "drop_uniform" (the code) or "project"; `normalise`: "none", "mean" (each patch has its own mean subtracted) or
+    "drop_uniform" (the code) or "project"; `normalise`: "none", "mean" (each patch has the mean of each channel
+    subtracted), "standardise" (and is divided by its standard deviation, one below a grey level counting as that) or
     "contrast" (and is scaled to a root mean square of 50). `prepare` does to whole images what is not random:
     projection and normalisation.
 
@@ -44,6 +45,8 @@ def cutter(config):
 
     def finish(patch):
         patch = patches.project_colours(patch) if method.colours == "project" else patch
+        if method.normalise == "standardise":
+            return patch / jnp.maximum(jnp.std(patch, axis=(0, 1), keepdims=True), level)
         return patches.unit_contrast(patch) if method.normalise == "contrast" else patch
 
     def centre(patch):
@@ -122,7 +125,8 @@ def encoder(config, make, prepare):
 def shown(config):
     """`patches [b, n, p, p, C] -> uint8 [b, grid p, grid p, 3]`: grids of patches as pictures, a line between them."""
     to_pixels, grid, normalise = image.to_pixels(config), config.method.grid, config.method.normalise
-    byte = 1 if normalise == "contrast" else 255 if config.augment.std is None else 255 * np.mean(config.augment.std)
+    bytes_of = {"contrast": 1, "standardise": patches.CONTRAST}
+    byte = bytes_of.get(normalise, 255 if config.augment.std is None else 255 * np.mean(config.augment.std))
 
     def make(found):
         b, n, p = found.shape[:3]
