@@ -120,7 +120,10 @@ def build(config) -> Method:
         return found if layer else found.mean((1, 2))
 
     def pictures(params, state, batch, key):
-        """A row an image: a patch of the first row, the true one below it, and the one that the network picks."""
+        """A row an image: a patch of the first row, the true one below it, and the one that the network picks.
+
+        Latents are predicted, not pixels: what is shown is the candidate whose latent is nearest.
+        """
         batch = {name: rows[:LARGEST_PICTURE] for name, rows in batch.items()}
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
         grid, column = batch["view_0"], side // 2
