@@ -65,15 +65,18 @@ class Encoder:
         """Texts in the space that they share with images: unit rows, float32 `[B, D]`; products are cosines.
 
         Args:
-          texts: a sequence of B strings.
+          texts: B strings.
           truncate: whether texts that are too long are cut, as in training.
 
         Raises:
-          ValueError: the method has no text tower; one string in place of several; a text that is too long.
+          ValueError: the method has no text tower; anything but strings, or one in place of several; a text that is
+            too long.
         """
-        if isinstance(texts, str) or not len(texts):
-            raise ValueError(f"{texts!r} was given; expected several texts, such as ['a dog', 'a cat']")
-        rows = [self.towers.tokenize(text, truncate) for text in texts]
+        several = list(texts) if np.iterable(texts) and not isinstance(texts, str) else []
+        if not several or not all(isinstance(text, str) for text in several):
+            given = repr(several or texts)[:80]
+            raise ValueError(f"{given} was given; expected several texts, such as ['a dog', 'a cat']")
+        rows = [self.towers.tokenize(text, truncate) for text in several]
         inputs = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
         return self._apply(self.joint, inputs)
 

@@ -13,12 +13,12 @@ from ssl_jax.paths import expand
 
 @dataclass(frozen=True, eq=False)
 class PairsSource:
-    """A row is `image` uint8 [H, W, 3] and `text`, its captions, <U [C]; "" stands where an image has fewer."""
+    """A row is `image` uint8 [H, W, 3] and `text`, its captions, str [C]; "" stands where an image has fewer."""
 
     name: str
     folder: Path
     files: list[str]
-    captions: np.ndarray  # <U [N, C]
+    captions: np.ndarray  # str [N, C]
 
     num_classes = None
     labels = None
@@ -62,7 +62,7 @@ def load(rest: str, split: str) -> PairsSource:
         if not any(text.strip() for text in texts):
             raise ValueError(f"{path} has no caption for {file!r}; expected one or more; write one, or take it out")
     most = max(map(len, held.values()))
-    captions = np.array([[text.strip() for text in texts] + [""] * (most - len(texts)) for texts in held.values()])
+    captions = rows.strings([[text.strip() for text in texts] + [""] * (most - len(texts)) for texts in held.values()])
     return PairsSource(f"pairs:{rest}/{split}", folder, list(held), captions)
 
 

@@ -60,15 +60,15 @@ class TfdsSource:
 
         if self._caption is None:
             return None
-        rows = self.builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
-        texts = [[text for text in map(_words, _several(row[self._caption])) if text] for row in rows]
+        read = self.builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
+        texts = [[text for text in map(_words, _several(row[self._caption])) if text] for row in read]
         empty = [number for number, held in enumerate(texts) if not held]
         if empty:
             raise ValueError(
                 f"Image {empty[0]} of {self.name} has no caption in `{self._caption}`; expected one or more for each"
             )
         most = max(map(len, texts))
-        return np.array([held + [""] * (most - len(held)) for held in texts])
+        return rows.strings([held + [""] * (most - len(held)) for held in texts])
 
     @cached_property
     def _caption(self) -> str | None:

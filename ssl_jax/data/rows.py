@@ -22,6 +22,17 @@ def stacked(examples: list[dict], source) -> dict[str, np.ndarray]:
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 
+def strings(texts: list) -> np.ndarray:
+    """Texts, or lists of C texts, as an array [N] or [N, C] of Python's strings.
+
+    NumPy's own strings are all as wide as the longest: a long caption would make every other one as large.
+
+    >>> strings([["a cat", ""], ["a dog", "one dog"]]).shape
+    (2, 2)
+    """
+    return np.array(texts, dtype=object)
+
+
 def several_sizes(source) -> ValueError:
     """What is raised of a source whose images cannot be stacked."""
     return ValueError(

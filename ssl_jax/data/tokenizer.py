@@ -4,7 +4,7 @@ A tokenizer is JSON, the format of the `tokenizers` library, which does the work
 """
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,12 +43,32 @@ class Tokenizer:
     def _library(self):
         import tokenizers
 
-        return tokenizers.Tokenizer.from_str(self.json)
+        made = tokenizers.Tokenizer.from_str(self.json)
+        made.no_truncation()  # which files may ask for, to a length of their own and without the end
+        made.no_padding()
+        return made
 
-    @property
+    @cached_property
     def size(self) -> int:
-        """The number of tokens in the vocabulary."""
-        return self._library.get_vocab_size()
+        """The number of rows of a table of the tokens: one more than the largest of them."""
+        return 1 + max(self._library.get_vocab().values())
+
+    @cached_property
+    def end(self) -> int:
+        """The token at the end of a text.
+
+        Raises:
+          ValueError: the vocabulary has none.
+        """
+        found = [number for number in map(self._library.token_to_id, ENDS) if number is not None]
+        if not found:
+            raise ValueError(f"The vocabulary has neither {' nor '.join(ENDS)}; expected a token for the end of a text")
+        return found[0]
+
+    def count_longer(self, texts: Sequence[str]) -> int:
+        """How many of the texts have more tokens than there are places, so that they are cut."""
+        most = self.length - 1 - (self._library.token_to_id(START) is not None)
+        return sum(len(one.ids) > most for one in self._library.encode_batch(list(texts), add_special_tokens=False))
 
     def __call__(self, text: str, *, truncate: bool) -> np.ndarray:
         """The tokens of a text; where it is too long, `truncate` cuts it, and its last token is still the end.
@@ -56,10 +76,7 @@ class Tokenizer:
         Raises:
           ValueError: it is too long, and `truncate` is False; or the vocabulary has no token for the end of a text.
         """
-        start, ends = self._library.token_to_id(START), [self._library.token_to_id(name) for name in ENDS]
-        end = next((number for number in ends if number is not None), None)
-        if end is None:
-            raise ValueError(f"The vocabulary has neither {' nor '.join(ENDS)}; expected a token for the end of a text")
+        start, end = self._library.token_to_id(START), self.end
         ids = self._library.encode(str(text), add_special_tokens=False).ids
         ids = ([] if start is None else [start]) + ids
         if len(ids) >= self.length and not truncate:

@@ -19,6 +19,11 @@ from ssl_jax.methods.parts.precision import wide_dtype
 facts, read = towers.facts, towers.read
 
 
+def decays(name: str, leaf) -> bool:
+    """Whether a parameter has weight decay: gains, biases and the class token, a vector in their code, do not."""
+    return leaf.ndim > 1 and name != "class_token"
+
+
 def build(config, facts) -> Method:
     """CLIP from `config.model` (an image encoder, and `text`), `config.augment` and `config.method`.
 
@@ -33,7 +38,9 @@ def build(config, facts) -> Method:
             f"config.method.temperature is {method.temperature} and max_scale {method.max_scale}; expected a "
             "temperature above 0 and a largest scale from 1 on"
         )
-    parts = towers.image_text(config, facts, image_projection=method.get("image_projection", True), text_bias=False)
+    parts = towers.image_text(
+        config, facts, image_projection=method.get("image_projection", True), text_bias=False, decays=decays
+    )
 
     def init(key, batch):
         params, state = parts["init"](key, batch)

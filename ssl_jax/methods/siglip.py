@@ -19,6 +19,14 @@ from ssl_jax.methods.parts.precision import wide_dtype
 facts, read = towers.facts, towers.read
 
 
+def decays(name: str, leaf) -> bool:
+    """Whether a parameter has weight decay: kernels do; embeddings, positions, the probe, gains and biases do not.
+
+    Source: google-research/big_vision, big_vision/optax.py, the default of `wd_mults`.
+    """
+    return name == "kernel"
+
+
 def build(config, facts) -> Method:
     """SigLIP from `config.model` (an image encoder, and `text`), `config.augment` and `config.method`.
 
@@ -26,7 +34,9 @@ def build(config, facts) -> Method:
     `scale` and `bias`, the first ones; `tokenizer` and `locked` as in CLIP.
     """
     method = config.method
-    parts = towers.image_text(config, facts, image_projection=method.image_projection, text_bias=True)
+    parts = towers.image_text(
+        config, facts, image_projection=method.image_projection, text_bias=True, decays=decays
+    )  # fmt: skip
 
     def init(key, batch):
         params, state = parts["init"](key, batch)

@@ -1,12 +1,15 @@
 """Pairs of images and captions: what is read, how captions are drawn, and what is refused."""
 
+import itertools
 import json
 
 import cv2
 import numpy as np
 import pytest
 
-from ssl_jax.data import sources
+from ssl_jax import methods
+from ssl_jax.data import pipeline, sources
+from ssl_jax.run import facts
 
 
 @pytest.fixture
@@ -31,6 +34,25 @@ def test_images_and_captions_are_read(folder):
     assert rows["text"].tolist() == [["a dog", ""], ["a cat", "one cat"]]
     assert source.captions.tolist() == [["a cat", "one cat"], ["a dog", ""]]
     assert len(source) == 2 and source.num_classes is None and source.labels is None
+
+
+def test_a_long_caption_does_not_make_the_others_as_large(folder):
+    write(folder, {"a.png": ["a cat", 20_000 * "long "], "b.png": ["a dog"]})
+    source = sources.load(f"pairs:{folder}", "train")
+    assert source.captions.nbytes == 4 * 8 and source.captions[0, 1] == (20_000 * "long ").strip()
+    assert all(type(text) is str for text in source.captions.ravel())
+    assert pipeline.Batches(source, batch_size=2, seed=0)[0].keys() == {"image", "index", "row"}
+    assert next(pipeline.sequential(source, 2)).keys() == {"image", "valid"}
+
+
+def test_captions_of_pairs_become_tokens_in_processes_that_read_ahead(folder, tiny):
+    config, source = tiny("clip"), sources.load(f"pairs:{folder}", "train")
+    rows = methods.read(source, config, facts.gather(None, config, source), train=True)
+    alone, ahead = (pipeline.Batches(rows, batch_size=2, seed=0, workers=workers).iterate() for workers in (0, 1))
+    for batch, other in zip(itertools.islice(alone, 2), ahead, strict=False):
+        assert batch.keys() == {"image", "tokens", "index", "row"}
+        assert all(np.array_equal(batch[name], other[name]) for name in batch)
+    ahead.close()
 
 
 def test_captions_pass_through_subsets_and_canvases(folder):

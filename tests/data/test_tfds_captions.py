@@ -58,7 +58,7 @@ def in_dicts(features):
 def test_several_captions_an_image(write, name, feature, values):
     source = sources.load(write(name, feature, values), "train")
     expected = [["a red square", "red", ""], ["a dog", "", ""], ["two cats", "cats", "animals"]]
-    assert source.captions.tolist() == expected
+    assert source.captions.tolist() == expected and source.captions.nbytes == 9 * 8
     rows = source.rows(np.array([2, 0]))
     assert rows["text"].tolist() == [expected[2], expected[0]] and rows.keys() == {"image", "text"}
     assert rows["image"].shape == (2, 4, 4, 3) and rows["image"].dtype == np.uint8

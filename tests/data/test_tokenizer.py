@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers
 
 from ssl_jax.data import tokenizer
 from ssl_jax.data.tokenizer import SMALLEST, Tokenizer
@@ -32,6 +33,36 @@ def test_long_texts_are_cut_before_the_end_or_refused():
     assert cut.dtype == np.int32 and cut.tolist()[0] == SMALLEST - 2 and cut.tolist()[-1] == SMALLEST - 1
     with pytest.raises(ValueError, match=r"has 5 tokens; expected at most 4, the positions of the text tower"):
         made("a a a", truncate=False)
+
+
+def test_truncation_and_padding_of_a_file_are_switched_off():
+    held = tokenizer.train(["a"], SMALLEST)
+    stored = tokenizers.Tokenizer.from_str(held)
+    stored.enable_truncation(2)
+    stored.enable_padding(length=6, pad_id=5, pad_token="!")
+    made = Tokenizer(stored.to_str(), 6)
+    assert made("a a a", truncate=False).tolist() == Tokenizer(held, 6)("a a a", truncate=False).tolist()
+    assert made("a", truncate=False).tolist() == Tokenizer(held, 6)("a", truncate=False).tolist()
+    with pytest.raises(ValueError, match="has 7 tokens; expected at most 6"):
+        made("a a a a a", truncate=False)
+
+
+def test_texts_that_are_cut_are_counted():
+    made = Tokenizer(tokenizer.train(["a"], SMALLEST), 4)
+    texts = ["a", "a a", "a a a", "a a a a"]
+    assert made.count_longer(texts) == 2 and made.count_longer([]) == 0
+    for text, cut in zip(texts, (False, False, True, True), strict=True):
+        whole = Tokenizer(made.json, 9)(text, truncate=False)
+        assert np.array_equal(made(text, truncate=True), whole[:4]) != cut
+
+
+def test_the_end_and_the_size_are_those_of_the_numbers():
+    held = json.loads(tokenizer.train(["a"], SMALLEST))
+    assert Tokenizer(json.dumps(held), 4).end == SMALLEST - 1
+    held["model"]["vocab"]["</s>"] = held["model"]["vocab"].pop("<|endoftext|>") + 10
+    held["model"]["unk_token"], held["added_tokens"] = "</s>", []
+    made = Tokenizer(json.dumps(held), 4)
+    assert made.end == SMALLEST + 9 and made.size == SMALLEST + 10
 
 
 def test_published_merges_and_files_of_the_library_are_read(tmp_path):

@@ -33,6 +33,12 @@ def test_the_same_words_are_one_caption():
     assert texts == ["a", "b"] and own.tolist() == [[True, False], [False, True], [True, False]]
 
 
+def test_blank_captions_are_none_and_spaces_at_the_ends_do_not_count():
+    for dtype in (str, object):
+        texts, own = distinct(np.array([["b ", " "], [" b", "a"], ["", "  "]], dtype))
+        assert texts == ["a", "b"] and own.tolist() == [[False, True], [True, True], [False, False]]
+
+
 def test_prompts_are_averaged_at_unit_length():
     asked = []
 
@@ -55,6 +61,27 @@ def test_words_are_mean_pixels():
     assert scores.argmax(1).tolist() == [0, 1] and scores[0, 0] == pytest.approx(1) and not scores[:, 2].any()
 
 
+def test_large_images_are_averaged_to_32_pixels_before_they_are_compared():
+    rng, text = np.random.default_rng(0), np.array(["red cat", "red", "blue", "blue cat"])
+    small = rng.integers(0, 256, (4, 32, 16, 5), dtype=np.uint8)
+    large = small.repeat(3, axis=1).repeat(2, axis=2)
+    asked, found = ["red", "blue cat", "cat"], []
+    for image in (small, large):
+        source = sources.from_arrays({"image": image, "text": text})
+        towers = word_centroids(source, source)
+        vectors = towers.texts(asked)
+        assert vectors.shape == (3, 32 * (16 if image is small else 32) * 5)
+        found.append(towers.cosines(vectors))
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+def test_images_of_32_pixels_are_compared_as_they_are():
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    source = sources.from_arrays({"image": image, "text": np.array(["red", "blue"])})
+    pixels = image.reshape(2, -1) / 255
+    np.testing.assert_allclose(word_centroids(source, source).images(), pixels - pixels.mean(axis=0), atol=1e-6)
+
+
 def context(**changes):
     """Four images of two classes whose encoder is right but for the last."""
     image = np.array([[1.0, 0], [1, 0], [0, 1], [1, 0.1]])
@@ -75,6 +102,13 @@ def test_zero_shot_and_retrieval_by_hand():
     assert value["encoder", "text_to_image_recall_at_1"] == 1 and value["chance", "image_to_text_recall_at_1"] == 0.5
     said = protocols.tower_lines(rows)
     assert "zero-shot  top1" in said and "chance 50.0   trained encoder 75.0" in said
+
+
+def test_a_test_image_without_a_caption_is_refused_by_retrieval():
+    image, text = np.zeros((4, 2, 2, 1), np.uint8), np.array(["a cat", "a dog", " ", ""])
+    test = sources.from_arrays({"image": image, "text": text})
+    with pytest.raises(ValueError, match="Row 2 of arrays has no caption; retrieval needs one or more for every image"):
+        protocols.load("retrieval").run(context(test=test))
 
 
 def test_unknown_names_of_classes_are_refused():

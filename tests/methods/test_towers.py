@@ -1,12 +1,15 @@
 """CLIP and SigLIP: the loss by the paper's formula, the clamp, groups, captions drawn, encoders, what is refused."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ssl_jax import defaults, encoder, methods
-from ssl_jax.data import pipeline, sources
+from ssl_jax.data import pipeline, sources, tokenizer
+from ssl_jax.methods.parts import towers
 from ssl_jax.run import facts
 from ssl_jax.train import experiment, optim, parallel
 from tests.methods.by_hand import PROGRESS, unit
@@ -69,6 +72,22 @@ def test_gains_biases_and_the_class_token_do_not_decay_and_a_locked_tower_stays(
     assert all(leaf.any() for leaf in jax.tree.leaves(updates["text"]))
 
 
+def test_kernels_alone_decay_in_siglip(parts):
+    """What `.*/kernel$`, the default of the official code, takes: those of attention, of MLPs, patches and heads."""
+    config, method, _, params, _ = parts("siglip")
+    named = {"/".join(key.key for key in path): name for path, name in jax.tree.leaves_with_path(method.groups(params))}
+    kernels = {path for path, name in named.items() if name == "default"}
+    assert kernels == {path for path in named if path.endswith("/kernel")}
+    block = ("attention/qkv", "attention/out", "mlp/dense_1", "mlp/dense_2")
+    pool = ("query", "key_value", "out", "mlp/dense_1", "mlp/dense_2")
+    expected = {f"{tower}/block_{i}/{layer}" for tower in ("encoder", "text") for i in (1, 2) for layer in block}
+    expected |= {f"encoder/pool/{layer}" for layer in pool} | {"encoder/patch_projection", "text_projection"}
+    assert kernels == {f"{layer}/kernel" for layer in expected}
+    for path in ("encoder/pool/probe", "encoder/position_embedding", "text/position_embedding", "text/embedding"):
+        assert named[path] == "vectors"
+    assert config.optim.groups.vectors.weight_decay == 0 and config.optim.weight_decay > 0
+
+
 def test_a_locked_tower_and_its_batch_statistics_stay_to_the_bit(tiny, own_batch):
     config = tiny("clip")
     config.method.locked, config.optim.weight_decay = True, 0.5
@@ -128,8 +147,11 @@ def test_encoders_of_images_and_texts_share_a_space(parts, name):
     assert made(pixels).shape == (3, 32) and np.allclose(np.linalg.norm(image, axis=1), 1, atol=1e-5)
     many = made.text(["a red circle"] + ["a dog"] * 299)
     np.testing.assert_allclose(many[[0, 1, 299]], text[[0, 1, 1]], atol=1e-5)
-    with pytest.raises(ValueError, match="expected several texts"):
-        made.text("a dog")
+    for texts in (iter(["a red circle", "a dog"]), ("a red circle", "a dog"), np.array(["a red circle", "a dog"])):
+        np.testing.assert_array_equal(made.text(texts), text)
+    for texts in ("a dog", [], [None], ["a dog", None], [["a", "b"]], 3, None, b"a dog", np.array("a dog"), iter(())):
+        with pytest.raises(ValueError, match="was given; expected several texts, such as"):
+            made.text(texts)
     with pytest.raises(ValueError, match="tokens; expected at most 16"):
         made.text([100 * "long "])
     with pytest.raises(ValueError, match="has no text tower"):
@@ -154,6 +176,62 @@ def test_wrong_settings_are_refused(tiny, own_batch, name, changes, message):
         method = methods.build(config, known)
         views = {"view_0": jnp.zeros((2, 16, 16, 3)), "tokens": jnp.asarray(batch["tokens"][:2])}
         jax.eval_shape(method.init, jax.random.key(0), views)
+
+
+@pytest.mark.parametrize("text", [["a", "b", " ", "d"], [["a", "b"], ["c", " "], ["", "  "], ["d", ""]]])
+def test_a_row_without_a_caption_is_refused_at_the_start(tiny, text):
+    source = sources.from_arrays({"image": np.zeros((4, 16, 16, 3), np.uint8), "text": np.array(text)}, "npz:DIR/train")
+    with pytest.raises(ValueError, match="Row 2 of npz:DIR/train has no caption; clip needs one or more for every"):
+        facts.gather(None, tiny("clip"), source)
+
+
+def test_captions_are_stripped_and_blank_ones_never_drawn(tiny):
+    config = tiny("clip")
+    image, text = np.zeros((2, 16, 16, 3), np.uint8), np.array([[" ", "b "], ["a", "a"]])
+    source = sources.from_arrays({"image": image, "text": text})
+    rows = methods.read(source, config, facts.gather(None, config, source), train=True)
+    batches = pipeline.Batches(rows, batch_size=2, seed=0, shuffle=False)
+    start, end = batches[0]["tokens"][0, [0, -1]]
+    assert {tuple(batches[k]["tokens"][0][:3]) for k in range(8)} == {(start, batches[0]["tokens"][0, 1], end)}
+    bare = sources.from_arrays({"image": image, "text": np.array(["a", " "])})
+    rows = methods.read(bare, config, facts.gather(None, config, source), train=True)
+    with pytest.raises(ValueError, match="An image of arrays has no caption"):
+        pipeline.Batches(rows, batch_size=2, seed=0, shuffle=False)[0]
+
+
+def test_captions_that_are_cut_are_told_once(tiny, capsys, monkeypatch):
+    config = tiny("clip")
+    text = np.array(["a dog", "a dog " * 20, "b " * 14, "c " * 15])
+    source = sources.from_arrays({"image": np.zeros((4, 16, 16, 3), np.uint8), "text": text})
+    facts.gather(None, config, source)
+    said = "are longer than the 16 tokens of the text tower, and cut\n"
+    assert capsys.readouterr().out == f"captions    2 of 4 {said}"
+    monkeypatch.setattr(towers, "LOOKED_AT", 2)
+    facts.gather(None, config, source)
+    assert capsys.readouterr().out == f"captions    1 of the first 2 {said}"
+    monkeypatch.setattr(towers, "LOOKED_AT", 1)
+    facts.gather(None, config, source)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_vocabulary_whose_end_is_not_its_last_token_is_refused_by_clip_and_taken_by_siglip(tiny, tmp_path):
+    held = json.loads(tokenizer.train(["a"], tokenizer.SMALLEST))
+    vocabulary, end = held["model"]["vocab"], "<|endoftext|>"
+    other = next(token for token, number in vocabulary.items() if number == 1)
+    vocabulary["</s>"], vocabulary[other] = 1, vocabulary.pop(end)  # as in the vocabularies of T5 and SigLIP
+    held["model"]["unk_token"], held["added_tokens"] = "</s>", []
+    (tmp_path / "tokenizer.json").write_text(json.dumps(held))
+    for name in ("clip", "siglip"):
+        config = tiny(name)
+        config.method.tokenizer = str(tmp_path / "tokenizer.json")
+        source = sources.load(config.data.source, "train")
+        if name == "siglip":
+            assert facts.gather(None, config, source)
+            continue
+        with pytest.raises(ValueError, match="tokenizer.json ends texts with token 1 of 0 to .* set config.model"):
+            facts.gather(None, config, source)
+        config.model.text.pool = "last"
+        assert facts.gather(None, config, source)
 
 
 def test_data_without_captions_and_a_small_table_are_refused(tiny):

@@ -4,7 +4,7 @@
 # (not causal, feature of the last place), trainers/proj/image_text/siglip.py (loss), SigLIP_demo.ipynb (first scale 10,
 # bias -10, vocabulary of 32,000, 64 tokens); configs/proj/image_text/siglip_lit_coco.py for `lit_coco_code`: batch 512,
 # 5,000 steps, rate 1e-3, decay 0.01, warm-up of 3 %, norm of gradients 1, first bias -2.71. Paper, section 4: batch
-# 32,768.
+# 32,768. big_vision/optax.py, `wd_mults`: kernels alone have weight decay (which these are: tests/methods).
 TEXT = {
     "vocabulary": 32_000, "length": 64, "width": 768, "depth": 12, "heads": 12, "causal": False, "pool": "last",
     "activation": "gelu_tanh", "epsilon": 1e-6, "init": "siglip",
@@ -16,7 +16,7 @@ BASE = {
     "model.text": TEXT, "augment.size": 224, "augment.crop": False, "augment.mean": (0.5, 0.5, 0.5),
     "augment.std": (0.5, 0.5, 0.5), "augment.jitter_probability": 0, "augment.flip_probability": 0,
     "train.batch_size": 32_768, "optim.name": "adamw", "optim.b2": 0.95, "optim.weight_decay": 1e-4,
-    "learning_rate": 1e-3, "optim.warmup_steps": 20_000,
+    "learning_rate": 1e-3, "optim.warmup_steps": 20_000, "optim.groups.vectors": {"weight_decay": 0.0},
 }  # fmt: skip
 
 RECIPES = {

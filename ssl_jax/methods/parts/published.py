@@ -2,20 +2,26 @@
 
 Names are those of the files on the Hugging Face hub, `model.safetensors` of `openai/clip-vit-base-patch32`,
 `google/siglip-base-patch16-224` and the like; a tensor is a NumPy array. `read(tensors, "clip")` gives what
-`configs/clip.py:wit_vitb32` trains.
+`configs/clip.py:wit_vitb32` trains, and `build` its method with these parameters.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+from ssl_jax import methods
+from ssl_jax.data import tokenizer
+from ssl_jax.methods.parts import towers
 
 NORMS = {"scale": "weight", "bias": "bias"}
 PROBED = ("query", "key_value")  # of SigLIP's pooling, where torch has the queries' third and the rest in one tensor
 
 
 def read(tensors: dict[str, np.ndarray], method: str) -> dict:
-    """The parameters of `method`, "clip" or "siglip", as nested dicts.
+    """The parameters of `method`, "clip" or "siglip", as nested dicts of arrays, float32 or wider.
 
     Raises:
       ValueError: a tensor is missing, or there are others than the table names.
@@ -29,6 +35,47 @@ def write(params: dict, method: str) -> dict[str, np.ndarray]:
     """The inverse of `read`."""
     depths = (sum(name.startswith("block_") for name in params[tower]) for tower in ("encoder", "text"))
     return _joined(scattered(params, table(method, *depths)))
+
+
+def build(config, params: dict, batch_stats: dict | None = None) -> tuple[methods.Method, dict, dict]:
+    """The method of a config with published parameters, from which `encoder.make_encoder` makes an encoder.
+
+    Args:
+      config: a recipe of the same networks, with the published vocabulary as `config.method.tokenizer`.
+      params: as `read` returns them.
+      batch_stats: those that `published_openai.read` returns beside the parameters; None without batch norm.
+
+    Returns:
+      The method, its parameters and its state.
+
+    Raises:
+      ValueError: no vocabulary or one that does not fit, or parameters of other networks.
+
+    Example (not run here: it needs a checkpoint):
+
+        config.method.tokenizer = "tokenizer.json"
+        method, params, state = build(config, read(safetensors.numpy.load_file("model.safetensors"), "clip"))
+    """
+    if not config.method.tokenizer:
+        raise ValueError("config.method.tokenizer is ''; expected the vocabulary of the checkpoint, a tokenizer.json")
+    method = methods.build(config, towers.vocabulary_facts(tokenizer.read(config.method.tokenizer), config))
+    side, length = config.augment.size, config.model.text.length
+    views = {"view_0": np.zeros((2, side, side, 3), np.float32), "tokens": np.zeros((2, length), np.int32)}
+    made = {"params": params, "state": {"batch_stats": batch_stats or {}}}
+    own = dict(zip(made, jax.eval_shape(method.init, jax.random.key(0), views), strict=True))
+    given, wanted = _shapes(made), _shapes(own)
+    other = next((path for path in wanted | given if wanted.get(path) != given.get(path)), None)
+    if other is not None:
+        raise ValueError(
+            f"{other} is {given.get(other, 'not')} in the checkpoint and {wanted.get(other, 'not')} in the networks of "
+            "the config; take the recipe that has the sizes of the checkpoint"
+        )
+    arrays = jax.tree.unflatten(jax.tree.structure(own), map(jnp.asarray, jax.tree.leaves(made)))
+    return method, arrays["params"], arrays["state"]
+
+
+def _shapes(tree) -> dict[str, list[int]]:
+    return {"/".join(key.key for key in path): [*np.shape(leaf)] for path, leaf in jax.tree.leaves_with_path(tree)}
 
 
 def gathered(tensors: dict[str, np.ndarray], rows: Iterable[tuple], kind: str) -> dict:
@@ -46,12 +93,18 @@ def gathered(tensors: dict[str, np.ndarray], rows: Iterable[tuple], kind: str) -
         place = made
         for folder in folders:
             place = place.setdefault(folder, {})
-        place[last] = there([np.asarray(tensors[name]) for name in names])
+        place[last] = there([_wide(tensors[name]) for name in names])
         used |= set(names)
     others = sorted(tensors.keys() - used)
     if others:
         raise ValueError(f"The checkpoint has a tensor {others[0]!r} that {kind} has no place for")
     return made
+
+
+def _wide(tensor) -> np.ndarray:
+    """At least float32, as parameters are: CLIP's authors store half precision."""
+    tensor = np.asarray(tensor)
+    return tensor.astype(np.promote_types(tensor.dtype, np.float32), copy=False)
 
 
 def scattered(made: dict, rows: Iterable[tuple]) -> dict[str, np.ndarray]:

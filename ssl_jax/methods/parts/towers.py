@@ -5,6 +5,8 @@ vocabulary, and `read`, the captions.
 """
 
 import dataclasses
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -18,27 +20,74 @@ from ssl_jax.data.tokenizer import Tokenizer
 from ssl_jax.methods.parts import image, networks
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 
+LOOKED_AT = 10_000  # captions, the first ones, whose lengths are counted
+
 
 def facts(source, config) -> dict[str, np.ndarray]:
     """The vocabulary, `tokenizer` uint8 [bytes] of JSON: that of `config.method.tokenizer`, else trained on captions.
 
+    Says in a line how many captions are cut, where some are.
+
     Raises:
-      ValueError: the data have no captions; the vocabulary is larger than the table of the text tower.
+      ValueError: the data have no captions, or a row has none; the vocabulary does not fit the text tower.
     """
-    captions, text = getattr(source, "captions", None), config.model.text
+    captions = getattr(source, "captions", None)
     if captions is None:
         raise ValueError(
             f"{source.name} has no captions; {config.method.name} needs pairs of an image and its `text`, such as "
             "pairs:DIR, or npz:DIR with an array `text`"
         )
-    held = config.method.tokenizer
-    vocabulary = bpe.read(held) if held else bpe.train((one for one in np.ravel(captions) if one), text.vocabulary)
-    size = Tokenizer(vocabulary, text.length).size
-    if size > text.vocabulary:
+    bare = next((row for row, held in enumerate(captions) if not written(held)), None)
+    if bare is not None:
         raise ValueError(
-            f"The vocabulary has {size} tokens, and config.model.text.vocabulary is {text.vocabulary}; raise it"
+            f"Row {bare} of {source.name} has no caption; {config.method.name} needs one or more for every image; "
+            "write one, or take the row out"
+        )
+
+    def texts():
+        return itertools.chain.from_iterable(map(written, captions))
+
+    given = config.method.tokenizer
+    known = vocabulary_facts(bpe.read(given) if given else bpe.train(texts(), config.model.text.vocabulary), config)
+    made, seen = _tokenizer(config, known), list(itertools.islice(texts(), LOOKED_AT))
+    if longer := made.count_longer(seen):
+        first = "the first " if len(seen) == LOOKED_AT else ""
+        print(
+            f"captions    {longer:,} of {first}{len(seen):,} are longer than the {made.length} tokens of the text "
+            "tower, and cut"
+        )
+    return known
+
+
+def vocabulary_facts(vocabulary: str, config) -> dict[str, np.ndarray]:
+    """What `facts` returns, of a vocabulary as `data.tokenizer.read` and `train` return it.
+
+    Raises:
+      ValueError: it is larger than the table of the text tower, or the tower would miss the end of a text.
+    """
+    text = config.model.text
+    made = Tokenizer(vocabulary, text.length)
+    if made.size > text.vocabulary:
+        raise ValueError(
+            f"The vocabulary has {made.size} tokens, and config.model.text.vocabulary is {text.vocabulary}; raise it"
+        )
+    if text.pool == "end" and made.end != made.size - 1:
+        raise ValueError(
+            f"{config.method.tokenizer} ends texts with token {made.end} of 0 to {made.size - 1}, and "
+            "config.model.text.pool='end' expects the end to be the last of a vocabulary; give such a one, or set "
+            "config.model.text.pool='last'"
         )
     return {"tokenizer": np.frombuffer(vocabulary.encode(), np.uint8)}
+
+
+def written(captions) -> list[str]:
+    """The captions of an image, one or several, without those that are blank.
+
+    >>> written(np.array(["a dog ", " ", ""]))
+    ['a dog']
+    """
+    several = (captions,) if isinstance(captions, str) else np.ravel(captions)
+    return [text for text in (str(one).strip() for one in several) if text]
 
 
 def read(source, config, known: dict, train: bool):
@@ -71,18 +120,24 @@ class Captioned:
         return self.source.rows(ids)
 
     def prepare(self, example: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        texts = [text for text in np.ravel(example["text"]) if text] if "text" in example else [""]
+        texts = written(example["text"]) if "text" in example else [""]
         if not texts:
             raise ValueError(f"An image of {self.name} has no caption; expected `text` for every one; take it out")
         kept = {name: value for name, value in example.items() if name != "text"}
         return kept | {"tokens": self.tokenizer(texts[rng.integers(len(texts))], truncate=True)}
 
 
-def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) -> dict:
+def image_text(config, known: dict, *, image_projection: bool, text_bias: bool, decays: Callable) -> dict:
     """All fields of `Method` but `objective` and what goes with it, as a dict.
 
     Parameters are those of "encoder" and "text", and of the projections into the space of `config.method.dimension`
     axes: linear, that of images where `image_projection`, that of texts with a bias where `text_bias`.
+
+    Args:
+      config: `model`, `augment`, `method`.
+      known: what `facts` returned.
+      image_projection, text_bias: as above.
+      decays: `(name of a parameter, array) -> bool`, whether it has weight decay; others are the group "vectors".
 
     Raises:
       ValueError: an image tower without projection that has another number of features.
@@ -146,11 +201,9 @@ def image_text(config, known: dict, *, image_projection: bool, text_bias: bool) 
         return unit(projected(tower, found, params)) if layer == "projection" else found
 
     def groups(params):
-        """Gains, biases and the class token, which is a vector in the published code, go without weight decay."""
-
         def name(path, leaf):
             locked = config.method.locked and path[0].key == "encoder"
-            return "locked" if locked else "vectors" if leaf.ndim <= 1 or path[-1].key == "class_token" else "default"
+            return "locked" if locked else "default" if decays(path[-1].key, leaf) else "vectors"
 
         return jax.tree_util.tree_map_with_path(name, params)
 
