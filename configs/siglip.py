@@ -6,6 +6,7 @@ Paper: Zhai et al. 2023, arXiv 2303.15343. Official code: google-research/big_vi
 loss, and one config of training, that of `lit_coco_code`; the data, WebLI, were not published. Published numbers are
 zero-shot top-1 on ImageNet, as measured by open_clip (docs/openclip_results.csv). What the code does not say of
 training from scratch (rate 1e-3, weight decay 1e-4, b2 0.95, warm-up of 20,000 steps) is the paper's section 4.
+big_vision's weight decay is not multiplied by the peak rate, as AdamW's is: here it is theirs divided by that rate.
 
 | recipe         | paper, section        | published | hardware of the published run |
 |----------------|-----------------------|-----------|-------------------------------|
@@ -36,7 +37,7 @@ def webli() -> ConfigDict:
     config.data.update(source="pairs:data/webli", canvas=256, workers=16)
     config.train.update(batch_size=32_768, steps=274_658)
     config.optim = defaults.optim(
-        "adamw", 1e-3, scaling="none", weight_decay=1e-4, b2=0.95, warmup_steps=20_000, clip_norm=1.0, groups=GROUPS
+        "adamw", 1e-3, scaling="none", weight_decay=0.1, b2=0.95, warmup_steps=20_000, clip_norm=1.0, groups=GROUPS
     )  # fmt: skip
     config.train.update(eval_every=0, checkpoint_every=5_000)
     config.eval.update(source="tfds:imagenet2012", crop=1.0, protocols=("zero_shot",))
@@ -58,9 +59,11 @@ def lit_coco() -> ConfigDict:
     """
     config = webli()
     config.method.update(locked=True, bias=-2.71)
+    config.model.update(class_token=True, pool="class")
+    config.model.text.length = 16
     config.data.source = "pairs:data/coco"
     config.train.update(batch_size=512, steps=5_000, checkpoint_every=1_000, init_parts=("encoder",))
-    config.optim.update(learning_rate=1e-3, weight_decay=0.01, b2=0.999, warmup_steps=150)
+    config.optim.update(learning_rate=1e-3, weight_decay=10.0, b2=0.999, warmup_steps=150)
     config.augment.flip_probability = 0.5
     return config
 

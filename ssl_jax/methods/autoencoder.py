@@ -5,7 +5,8 @@ without; the loss is the squared error. A variational one encodes an image as a 
 maximises the evidence lower bound, `E log p(x | z) - beta KL(q(z | x), N(0, 1))`: beta is 1, or more for the beta-VAE
 (Higgins et al. 2017). p(x | z) is a Gaussian with a learned deviation for each value of the image (one for all: Rybkin
 et al. 2020, arXiv 2006.13202). Images are dequantised, so that the bound is one on the log-likelihood of their grey
-levels, `bits_per_dim`. Energy-based models and flows are out of scope.
+levels, `bits_per_dim`: views that mix grey levels, such as random crops, are refused, flips and shifts are not.
+Energy-based models and flows are out of scope.
 """
 
 import math
@@ -15,14 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssl_jax import losses
-from ssl_jax.augment.corruption import LEVELS, corrupt, dequantise
+from ssl_jax.augment.corruption import KINDS, LEVELS, corrupt, dequantise
 from ssl_jax.augment.image import normal
 from ssl_jax.methods.api import Method, matrices_and_vectors
-from ssl_jax.methods.parts import image, networks, patches, quality
+from ssl_jax.methods.parts import image, networks, patches, quality, settings
 from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 from ssl_jax.models.encoder_decoder import CodeDecoder, check_side
 
 LARGEST_PICTURE = 8  # examples of the report
+MIXING = ("crop", "jitter_probability", "greyscale_probability", "blur_probability")  # views that mix grey levels
 
 
 def build(config) -> Method:
@@ -33,16 +35,29 @@ def build(config) -> Method:
     as a latent code: mean and log-variance. `encode` gives the encoder's output, or the posterior's mean.
 
     Raises:
-      ValueError: an unknown kind, or a size that the decoder cannot have.
+      ValueError: an unknown kind or noise, a level or `beta` that cannot be, a size that the decoder cannot have, a
+        posterior that is not two halves; when a VAE is run, views that do not have the grey levels of their images.
     """
     method, size, (mean, std) = config.method, config.augment.size, image.mean_and_std(config)
-    if method.kind not in ("denoising", "vae"):
-        raise ValueError(f"config.method.kind is {method.kind!r}; expected 'denoising' or 'vae'")
-    check_side(size, config.model.decoder.channels, "config.augment.size")
     channels, dtype, variational = mean.size, compute_dtype(config), method.kind == "vae"
+    settings.check("config.method", method, kind=(method.kind in ("denoising", "vae"), "'denoising' or 'vae'"))
+    check_side(size, config.model.decoder.channels, "config.augment.size")
+    if variational:
+        pair, says = config.model.posterior, "an even number: a mean and a log-variance for each number of the code"
+        settings.check("config.method", method, beta=(method.beta >= 0, "a weight from 0 on"))
+        settings.check("config.model.posterior", pair, output_dim=(pair.output_dim % 2 == 0, says))
+    else:
+        gaussian = method.noise == "gaussian"
+        says = "a deviation from 0 on" if gaussian else "the share of values that are replaced, in [0, 1)"
+        settings.check(
+            "config.method", method,
+            noise=(method.noise in KINDS, f"one of {', '.join(KINDS)}"),
+            level=(method.level >= 0 and (gaussian or method.level < 1), says),
+        )  # fmt: skip
     one_view, to_pixels = image.one_view(config), image.to_pixels(config)
     doublings, values = tuple(config.model.decoder.channels), size * size * channels
     bits = float(np.mean(np.log2(LEVELS * std)))  # a value that is normalised has so many less
+    mixing = {name: config.augment[name] for name in MIXING if config.augment[name]}
 
     def decode(norm):
         return CodeDecoder(doublings, size, channels, lambda x: x, not variational, norm, dtype)
@@ -50,6 +65,14 @@ def build(config) -> Method:
     make = networks.make_networks(config, *(["posterior"] if variational else []), decoder=decode)
 
     def views(key, example):
+        sides = example["image"].shape[:2]
+        if variational and (mixing or sides != (size, size)):
+            given = ", ".join(f"{name}={value}" for name, value in {"size": size, **mixing}.items())
+            raise ValueError(
+                f"A VAE was given images of {sides[0]} x {sides[1]} pixels and views of config.augment with {given}; "
+                "expected views that have the grey levels of the images: give images of the size of the views, such as "
+                "by config.data.canvas, and switch crops, jitter, greyscale and blur off"
+            )
         view_key, noise_key = jax.random.split(key)
         viewed = one_view(view_key, example)
         clean = viewed["view_0"] * std + mean

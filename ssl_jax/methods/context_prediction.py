@@ -15,7 +15,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment import puzzle
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import grids, networks
+from ssl_jax.methods.parts import grids, networks, settings
 from ssl_jax.methods.parts.patches import sheet, shuffled
 
 PAIRS = ("all", "each", "centre")
@@ -31,10 +31,13 @@ def build(config) -> Method:
     over places is what `encode` gives, "" for the encoder's output.
 
     Raises:
-      ValueError: an unknown kind of pairs, a grid without a centre, a head that has not 8 outputs; see also `cutter`.
+      ValueError: an unknown kind of pairs or layer, a grid without a centre, a head that has not 8 outputs; see also
+        `cutter`.
     """
     make, method, directions = networks.make_networks(config, "head"), config.method, len(puzzle.DIRECTIONS)
     cut, prepare = grids.cutter(config)
+    layers = make()["encoder"].layers
+    settings.check("config.method", method, layer=(method.layer in ("", *layers), f"'' or one of {', '.join(layers)}"))
     if method.pairs not in PAIRS or (method.pairs == "centre" and method.grid != 3):
         raise ValueError(
             f"config.method.pairs is {method.pairs!r} with config.method.grid = {method.grid}; expected one of "

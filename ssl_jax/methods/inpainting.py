@@ -34,7 +34,7 @@ def build(config) -> Method:
 
     Raises:
       ValueError: an unknown mask, a hole or share that hides nothing or all, a side that does not hold what is hidden
-        or does not fit the decoder, an adversarial share outside of [0, 1).
+        or does not fit the decoder, a weight below 0, an adversarial share outside of [0, 1).
     """
     method, decoder, size, std = config.method, config.model.decoder, config.augment.size, config.augment.std
     holes.check(config)

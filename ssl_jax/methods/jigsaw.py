@@ -14,7 +14,7 @@ import numpy as np
 from ssl_jax import losses
 from ssl_jax.augment import puzzle
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import grids, networks
+from ssl_jax.methods.parts import grids, networks, settings
 from ssl_jax.methods.parts.patches import sheet
 
 LARGEST_PICTURE = 8  # puzzles of the report
@@ -28,11 +28,13 @@ def build(config) -> Method:
     is what `encode` gives, "" for the encoder's output.
 
     Raises:
-      ValueError: more permutations than there are, a larger grid than 3 x 3, or a head of another number of outputs;
-        see also `cutter`.
+      ValueError: more permutations than there are, a larger grid than 3 x 3, a head of another number of outputs, or
+        an unknown layer; see also `cutter`.
     """
     make, method, count = networks.make_networks(config, "head"), config.method, config.method.permutations
     cut, prepare = grids.cutter(config)
+    layers = make()["encoder"].layers
+    settings.check("config.method", method, layer=(method.layer in ("", *layers), f"'' or one of {', '.join(layers)}"))
     if method.grid > puzzle.LARGEST_GRID:
         raise ValueError(f"config.method.grid is {method.grid}; expected 2 or 3, whose permutations can be listed")
     if config.model.head.output_dim != count:

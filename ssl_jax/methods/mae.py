@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ssl_jax import losses
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import image, networks, patches
+from ssl_jax.methods.parts import image, networks, patches, settings
 from ssl_jax.methods.parts.precision import compute_dtype
 from ssl_jax.models.mask_decoder import MaskDecoder
 
@@ -24,7 +24,8 @@ def build(config) -> Method:
     patch. `config.model.decoder`: `width`, `depth`, `heads`.
 
     Raises:
-      ValueError: an encoder without patches or class token, a mask ratio that hides no patch or all.
+      ValueError: an encoder without patches or class token, a mask ratio that hides no patch or all, a decoder without
+        blocks or of a width that its heads do not divide.
     """
     model, method, size = config.model, config.method, config.augment.size
     if model.name != "vit" or not model.class_token:
@@ -37,6 +38,13 @@ def build(config) -> Method:
             f"config.method.mask_ratio is {method.mask_ratio} of {count} patches ({size} pixels of augment.size, "
             f"patch_size {patch}); expected a ratio in (0, 1) that hides some patches and leaves some"
         )
+    width, heads = model.decoder.width, model.decoder.heads
+    settings.check(
+        "config.model.decoder", model.decoder,
+        width=(width > 0 and width % 4 == 0, "a multiple of 4, as sine-cosine positions need it"),
+        depth=(model.decoder.depth > 0, "1 or more blocks"),
+        heads=(heads > 0 and width % heads == 0, f"a number of heads that divides config.model.decoder.width={width}"),
+    )  # fmt: skip
     make, views = networks.make_networks(config), image.one_view(config)
     prepare, to_pixels = image.image_inputs(config), image.to_pixels(config)
 

@@ -13,13 +13,20 @@ from jax import lax
 
 from ssl_jax import losses
 from ssl_jax.methods.api import Method
-from ssl_jax.methods.parts import colour, maps, networks, patches
+from ssl_jax.methods.parts import colour, maps, networks, patches, settings
 from ssl_jax.methods.parts.precision import wide_dtype
 
 HALVES = {"lightness": "colour", "colour": "lightness"}  # what a half sees, and what it predicts
 L_BINS = np.arange(1.0, 100.0, 2.0)  # the centres of the bins of L
 UNITS = {"lightness": 50.0, "colour": 110.0}  # in which regression predicts
 LARGEST_PICTURE = 8  # examples of the report
+
+
+def read(source, config, facts, train: bool):
+    """The images as they are; what is trained on must not be grey, see `parts.colour.refuse_grey`."""
+    if train:
+        colour.refuse_grey(source)
+    return source
 
 
 def build(config) -> Method:
@@ -30,12 +37,20 @@ def build(config) -> Method:
     for. A layer such as "lightness:conv_3" or "colour:conv_3" is that of one half alone.
 
     Raises:
-      ValueError: an unknown loss, views that are normalised; when it is run, grey images.
+      ValueError: an unknown loss or layer, a stride below 1, views that are normalised; when it is run, grey images.
     """
     method, wide, prepare = config.method, wide_dtype(config), colour.lab_inputs(config)
-    if method.loss not in ("classification", "regression"):
-        raise ValueError(f"config.method.loss is {method.loss!r}; expected 'classification' or 'regression'")
     classify, make = method.loss == "classification", networks.make_networks(config)
+    (half, _, inner), layers = method.layer.rpartition(":"), make()["encoder"].layers
+    settings.check(
+        "config.method", method,
+        loss=(method.loss in ("classification", "regression"), "'classification' or 'regression'"),
+        stride=(method.stride > 0, "1 or more pixels"),
+        layer=(
+            half in ("", *HALVES) and inner in layers,
+            f"one of {', '.join(layers)}, of one half alone behind {' or '.join(f'{name}:' for name in HALVES)}",
+        ),
+    )  # fmt: skip
     sizes = {"lightness": len(L_BINS), "colour": len(colour.BINS)} if classify else {"lightness": 1, "colour": 2}
     predictors = {half: maps.predictor(config, sizes[other]) for half, other in HALVES.items()}
 

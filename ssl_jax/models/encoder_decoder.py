@@ -93,16 +93,25 @@ class Encoder(nn.Module):
 
 
 def build(model, *, norm, dtype) -> Encoder:
-    """The network of `config.model`: `channels`, `bottleneck`."""
+    """The network of `config.model`: `channels`, `bottleneck`.
+
+    Raises:
+      ValueError: one of them is below 1.
+    """
+    if min((*model.channels, model.bottleneck)) < 1:
+        raise ValueError(
+            f"config.model.channels is {tuple(model.channels)} and config.model.bottleneck {model.bottleneck}; "
+            "expected numbers from 1 on"
+        )
     return Encoder(channels=tuple(model.channels), bottleneck=model.bottleneck, norm=norm, dtype=dtype)
 
 
 def check_side(side: int, channels, key: str) -> None:
     """Refuses a side, the value of a key of the config, that a `CodeDecoder` of these channels cannot make."""
-    if not channels or side % 2 ** len(channels):
+    if not channels or min(channels) < 1 or side % 2 ** len(channels):
         raise ValueError(
-            f"{key} is {side} and config.model.decoder has {len(channels)} channels, each of which doubles the side; "
-            f"expected one or more, and a multiple of {2 ** len(channels)}"
+            f"{key} is {side} and config.model.decoder.channels {tuple(channels)}, each of which doubles the side; "
+            f"expected one or more numbers from 1 on, and a side that is a multiple of {2 ** len(channels)}"
         )
 
 

@@ -40,6 +40,22 @@ def test_a_wrong_value_is_refused(path, value):
         check(config)
 
 
+@pytest.mark.parametrize(
+    ("method", "recipe", "key", "value"),
+    [
+        ("colorization", "imagenet_vgg_paper", "width", 0.0), ("colorization", "imagenet_alexnet_code", "groups", 1),
+        ("context_prediction", "imagenet_caffenet_code", "width", -1.0), ("jigsaw", "imagenet_cfn", "jigsaw", "yes"),
+        ("inpainting", "digits", "bottleneck", 0), ("autoencoder", "digits", "channels", (8, 0)),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_an_encoder_is_refused(method, recipe, key, value):
+    config = config_module(CONFIGS / f"{method}.py").get_config(recipe).to_dict()
+    assert key in config["model"]
+    config["model"][key] = value
+    with pytest.raises(ValueError, match=rf"config\.model\.{key} is .*; expected "):
+        check(config)
+
+
 def test_seeds_are_what_random_keys_tell_apart():
     config = digits() | {"seed": 2**32 - 1}
     check(config)

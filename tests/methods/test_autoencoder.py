@@ -101,20 +101,56 @@ def test_pictures_of_a_vae(parts):
     assert len({picture[:8, :8].tobytes() for picture in np.split(found["samples"], 8, axis=1)}) == 8
 
 
+NOISE = {"method.kind": "denoising"}
+
+
 @pytest.mark.parametrize(
-    "key, value, sentence",
+    ("changes", "sentence"),
     [
-        ("method.kind", "sparse", "expected 'denoising' or 'vae'"),
-        ("model.decoder.channels", (8,) * 4, "a multiple of 16"),
-        ("augment.mean", None, "that of every channel"),
+        ({"method.kind": "sparse"}, "expected 'denoising' or 'vae'"),
+        ({"model.decoder.channels": (8,) * 4}, "a multiple of 16"),
+        ({"augment.mean": None}, "that of every channel"),
+        ({"method.beta": -1.0}, "method.beta is -1.0; expected a weight from 0 on"),
+        ({"model.posterior.output_dim": 7}, "posterior.output_dim is 7; expected an even number"),
+        (NOISE | {"method.noise": "snow"}, "method.noise is 'snow'; expected one of masking, gaussian"),
+        (NOISE | {"method.level": -0.1}, "method.level is -0.1; expected a deviation from 0 on"),
+        (NOISE | {"method.noise": "masking", "method.level": 1.0}, r"level is 1.0; expected the share .* in \[0, 1\)"),
+        (NOISE | {"method.noise": "salt_and_pepper", "method.level": -0.1}, "level is -0.1; expected the share"),
     ],
 )
-def test_wrong_settings_get_one_sentence(key, value, sentence, tiny):
+def test_wrong_settings_get_one_sentence(changes, sentence, tiny):
     config = tiny("autoencoder")
     with config.ignore_type():
-        config.update_from_flattened_dict({key: value})
+        config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=sentence):
         methods.build(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"crop": True}, "images of 8 x 8 pixels and views of config.augment with size=8, crop=True; expected views"),
+        ({"jitter_probability": 0.5}, "size=8, jitter_probability=0.5;"),
+        ({"greyscale_probability": 0.5}, "size=8, greyscale_probability=0.5;"),
+        ({"blur_probability": 0.5}, "size=8, blur_probability=0.5;"),
+        ({"size": 4}, "images of 8 x 8 pixels and views of config.augment with size=4;"),
+    ],
+)
+def test_bits_are_of_grey_levels_alone(changes, sentence, tiny, key):
+    config, example = tiny("autoencoder"), {"image": np.zeros((8, 8, 3), np.uint8), "index": 0}
+    config.augment.update(changes, mean=3 * (0.5,), std=3 * (0.5,))
+    with pytest.raises(ValueError, match=sentence):
+        jax.eval_shape(methods.build(config).views, key, example)
+    config.method.kind = "denoising"
+    jax.eval_shape(methods.build(config).views, key, example)
+
+
+def test_mirror_images_and_shifts_have_the_grey_levels_of_images(tiny, tiny_batch):
+    config, batch = tiny("autoencoder"), tiny_batch(4)
+    config.augment.update(flip_probability=0.5, pad=1)
+    views = np.asarray(prepare(config, batch)[1]["view_0"], np.float64)
+    levels = np.floor(128 * views + 128 + 1e-4)  # views are (x - 0.5) / 0.5 of dequantised x
+    assert set(np.unique(levels)) <= {0, *np.unique(batch["image"])}
 
 
 def test_losses_on_devices_with_unequal_weight(x64):

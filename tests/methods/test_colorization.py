@@ -134,6 +134,14 @@ def test_photographs_keep_their_size_and_their_lightness(made):
         ({"method.loss": "huber"}, "method.loss is 'huber'; expected 'classification' or 'regression'"),
         ({"augment.mean": (0.5,), "augment.std": (0.5,)}, "augment.mean is set"),
         ({"method.map": "conv_8"}, "layer 'conv_8'"),
+        ({"method.layer": "conv_7"}, "method.layer is 'conv_7'; expected one of stem, stage_1, stage_2"),
+        ({"method.stride": 0}, "method.stride is 0; expected 1 or more pixels"),
+        ({"method.neighbours": 0}, "method.neighbours is 0; expected 1 to 313 bins"),
+        ({"method.neighbours": 314}, "method.neighbours is 314"),
+        ({"method.sigma": 0.0}, "method.sigma is 0.0; expected a deviation above 0"),
+        ({"method.uniform": 1.5}, r"method.uniform is 1.5; expected a share in \[0, 1\]"),
+        ({"method.uniform": -0.1}, "method.uniform is -0.1"),
+        ({"method.temperature": 0.0}, "method.temperature is 0.0; expected a number above 0"),
     ],
 )
 def test_wrong_settings_are_refused(tiny, own_batch, changes, message):
@@ -142,3 +150,10 @@ def test_wrong_settings_are_refused(tiny, own_batch, changes, message):
     config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=message):
         prepare(config, batch, facts)
+
+
+def test_wrong_settings_are_refused_before_colours_are_counted(tiny, own_batch):
+    config = tiny("colorization")
+    config.method.neighbours = 0
+    with pytest.raises(ValueError, match="method.neighbours is 0"):
+        own_batch(config, 4)

@@ -139,6 +139,7 @@ def test_pictures_are_puzzles_given_solved_and_true(tiny, tiny_batch):
         ({"method.normalise": "std"}, "config.method.normalise is 'std'"),
         ({"method.colours": "grey"}, "config.method.colours is 'grey'"),
         ({"model.head.output_dim": 9}, "output_dim is 9; expected 8"),
+        ({"method.layer": "conv_5"}, "method.layer is 'conv_5'; expected '' or one of stem, stage_1, stage_2"),
     ],
 )
 def test_wrong_settings_are_refused(tiny, changes, message):

@@ -116,20 +116,47 @@ def test_pictures_paste_the_prediction_into_the_hole(parts, tiny_batch):
         assert (picture[~visible] != true[~visible]).any()
 
 
+BLOCKS, REGIONS = ({"method.mask": mask, "model.decoder.side": 8} for mask in ("blocks", "regions"))
+
+
 @pytest.mark.parametrize(
-    "key, value, sentence",
+    ("changes", "sentence"),
     [
-        ("method.mask", "corner", "expected 'centre', 'blocks' or 'regions'"),
-        ("method.hole", 8, "a hole inside of the predicted square"),
-        ("method.mask", "regions", "expected the whole side"),
-        ("model.decoder.channels", (8, 8, 8), "a multiple of 8"),
-        ("method.adversarial", 1.0, "a share in"),
-        ("augment.mean", None, "that of every channel"),
+        ({"method.mask": "corner"}, "expected 'centre', 'blocks' or 'regions'"),
+        ({"method.hole": 8}, "a hole inside of the predicted square"),
+        ({"method.hole": 0}, "a hole inside of the predicted square"),
+        ({"method.hole": 8, "model.decoder.side": 8}, "hole is 8, .*decoder.side 8 .* and smaller than the image"),
+        ({"model.decoder.side": 5}, "decoder.side 5 and config.augment.size 8; .* by an even number of pixels"),
+        ({"method.mask": "regions"}, "expected the whole side"),
+        ({"method.mask": "regions", "model.decoder.side": 7}, "side is 7 .* expected the whole side"),
+        ({"model.decoder.channels": (8, 8, 8)}, "a multiple of 8"),
+        ({"model.decoder.channels": (0,)}, "numbers from 1 on"),
+        ({"model.bottleneck": 0}, "config.model.bottleneck 0; expected numbers from 1 on"),
+        ({"model.channels": (8, 0)}, r"config.model.channels is \(8, 0\)"),
+        ({"method.adversarial": 1.0}, "a share in"),
+        ({"method.overlap": -1}, "method.overlap is -1; expected 0 or more pixels"),
+        ({"method.overlap_weight": -1.0}, "method.overlap_weight is -1.0; expected a weight from 0 on"),
+        ({"method.elsewhere": -0.5}, "method.elsewhere is -0.5; expected a weight from 0 on"),
+        (BLOCKS | {"method.blocks": 0}, "method.blocks is 0; expected 1 or more squares"),
+        (BLOCKS | {"method.blocks": -3}, "method.blocks is -3"),
+        (BLOCKS | {"method.share": (0.01, 0.05)}, "in 4 blocks of an image of 8 x 8 pixels, less than a pixel each"),
+        (REGIONS | {"method.share": (0.01, 0.3)}, "8 x 8 pixels, at the least less than a pixel"),
+        (REGIONS | {"method.resolution": 0.0}, "method.resolution is 0.0; expected a number of cells a pixel above 0"),
+        ({"augment.mean": None}, "that of every channel"),
     ],
 )
-def test_wrong_settings_get_one_sentence(key, value, sentence, tiny):
+def test_wrong_settings_get_one_sentence(changes, sentence, tiny):
     config = tiny("inpainting")
     with config.ignore_type():
-        config.update_from_flattened_dict({key: value})
+        config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=sentence):
         methods.build(config)
+
+
+@pytest.mark.parametrize("mask", ["blocks", "regions"])
+def test_what_another_mask_reads_does_not_matter(mask, tiny):
+    config = tiny("inpainting")
+    config.method.update(mask=mask, hole=8)
+    config.model.decoder.side = 8
+    config.method.update({"blocks": {"resolution": 0.0}, "regions": {"blocks": 0}}[mask])
+    methods.build(config)

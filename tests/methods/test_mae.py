@@ -111,6 +111,10 @@ def test_pictures_show_what_is_visible_what_is_predicted_and_the_truth(tiny, tin
         ({"method.mask_ratio": 0.99}, "leaves some"),
         ({"model.patch_size": 3}, "patch_size 3"),
         ({"model.class_token": False, "model.pool": "mean"}, "class_token=True"),
+        ({"model.decoder.heads": 3}, "decoder.heads is 3; expected a number of heads that divides .*width=64"),
+        ({"model.decoder.heads": 0}, "decoder.heads is 0"),
+        ({"model.decoder.depth": 0}, "decoder.depth is 0; expected 1 or more blocks"),
+        ({"model.decoder.width": 62}, "decoder.width is 62; expected a multiple of 4"),
     ],
 )
 def test_wrong_settings_are_refused(tiny, changes, message):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ssl_jax import methods
+from ssl_jax.data import sources
 from ssl_jax.methods.parts import colour
 from tests.methods.by_hand import loss_and_outputs, prepare
 
@@ -88,10 +89,37 @@ def test_pictures_show_what_each_half_predicts(made, loss):
     assert np.ptp(picture[:8, :8].astype(int), axis=-1).max() <= 2  # grey
 
 
-def test_wrong_settings_are_refused(tiny, tiny_batch):
-    config = tiny("split_brain")
+def test_images_without_colour_are_not_trained_on(tiny, tiny_batch):
+    config, grey = tiny("split_brain"), tiny_batch(4)["image"]
     with pytest.raises(ValueError, match="1 channel were given, and colour is what is predicted"):
         prepare(config, tiny_batch(4))
-    config.method.loss = "adversarial"
-    with pytest.raises(ValueError, match="method.loss is 'adversarial'; expected 'classification' or 'regression'"):
+    for images, sentence in ((grey, "1 channel were given"), (grey.repeat(3, -1), "All images of data are grey")):
+        source = sources.from_arrays({"image": images}, name="data")
+        with pytest.raises(ValueError, match=sentence):
+            methods.read(source, config, train=True)
+        assert methods.read(source, config, train=False) is source  # features of grey images may be asked for
+    source = sources.from_arrays({"image": tiny_batch(4, channels=3)["image"]})
+    assert methods.read(source, config, train=True) is source
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"loss": "adversarial"}, "method.loss is 'adversarial'; expected 'classification' or 'regression'"),
+        ({"stride": 0}, "method.stride is 0; expected 1 or more pixels"),
+        ({"layer": "conv_3"}, "method.layer is 'conv_3'; expected one of stem, stage_1, stage_2, of one half alone"),
+        ({"layer": "colour:conv_3"}, "method.layer is 'colour:conv_3'"),
+        ({"layer": "ab:stage_2"}, "method.layer is 'ab:stage_2'; .* behind lightness: or colour:"),
+    ],
+)
+def test_wrong_settings_are_refused(tiny, changes, sentence):
+    config = tiny("split_brain")
+    config.method.update(changes)
+    with pytest.raises(ValueError, match=sentence):
         methods.build(config)
+
+
+def test_features_of_one_half_can_be_the_rule(tiny):
+    config = tiny("split_brain")
+    config.method.layer = "lightness:stage_2"
+    methods.build(config)

@@ -4,7 +4,8 @@
 # (not causal, feature of the last place), trainers/proj/image_text/siglip.py (loss), SigLIP_demo.ipynb (first scale 10,
 # bias -10, vocabulary of 32,000, 64 tokens); configs/proj/image_text/siglip_lit_coco.py for `lit_coco_code`: batch 512,
 # 5,000 steps, rate 1e-3, decay 0.01, warm-up of 3 %, norm of gradients 1, first bias -2.71. Paper, section 4: batch
-# 32,768. big_vision/optax.py, `wd_mults`: kernels alone have weight decay (which these are: tests/methods).
+# 32,768. big_vision/optax.py, `wd_mults`: kernels alone have weight decay (which these are: tests/methods), and it is
+# added behind the scaling by the rate, so that AdamW needs it divided by that.
 TEXT = {
     "vocabulary": 32_000, "length": 64, "width": 768, "depth": 12, "heads": 12, "causal": False, "pool": "last",
     "activation": "gelu_tanh", "epsilon": 1e-6, "init": "siglip",
@@ -15,7 +16,7 @@ BASE = {
     "model.pool": "map", "model.class_token": False, "model.activation": "gelu_tanh", "model.init": "siglip",
     "model.text": TEXT, "augment.size": 224, "augment.crop": False, "augment.mean": (0.5, 0.5, 0.5),
     "augment.std": (0.5, 0.5, 0.5), "augment.jitter_probability": 0, "augment.flip_probability": 0,
-    "train.batch_size": 32_768, "optim.name": "adamw", "optim.b2": 0.95, "optim.weight_decay": 1e-4,
+    "train.batch_size": 32_768, "optim.name": "adamw", "optim.b2": 0.95, "optim.weight_decay": 1e-4 / 1e-3,
     "learning_rate": 1e-3, "optim.warmup_steps": 20_000, "optim.groups.vectors": {"weight_decay": 0.0},
 }  # fmt: skip
 
@@ -23,7 +24,8 @@ RECIPES = {
     "webli_vitb16": BASE,
     "lit_coco_code": BASE
     | {"method.bias": -2.71, "method.locked": True, "train.batch_size": 512, "train.steps": 5_000}
-    | {"optim.weight_decay": 0.01, "optim.warmup_steps": 150, "optim.clip_norm": 1, "optim.b2": 0.999}
+    | {"optim.weight_decay": 0.01 / 1e-3, "optim.warmup_steps": 150, "optim.clip_norm": 1, "optim.b2": 0.999}
+    | {"model.class_token": True, "model.pool": "class", "model.text": TEXT | {"length": 16}}
     | {"augment.flip_probability": 0.5, "optim.groups.locked": {"frozen_steps": -1}},
 }
 PUBLISHED = {"webli_vitb16": "76.0"}

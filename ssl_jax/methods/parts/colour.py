@@ -1,5 +1,7 @@
 """Colours as classes: the bins of Lab's ab plane, soft targets, the weights of rare colours, decoding; views in Lab."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ RANGES = {
     50: (-100, 80), 60: (-110, 80), 70: (-110, 80), 80: (-110, 70), 90: (-110, 70), 100: (-90, 0),
 }  # fmt: skip
 BINS = np.array([(a, b) for a, (low, high) in RANGES.items() for b in range(low, high + 1, 10)], np.float32)
-IMAGES, PLACES = 10_000, 8  # `prior` looks at so many images at most, on a grid of so many places a side
+IMAGES, PLACES = 10_000, 8  # `places` looks at so many images at most, on a grid of so many places a side
 COMMON = 1e-4  # the share of places from which on a colour counts in class-balanced accuracy
 
 
@@ -68,26 +70,40 @@ def prior(source, neighbours: int, sigma: float) -> dict[str, np.ndarray]:
     Raises:
       ValueError: grey images.
     """
-    ids = np.unique(np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64))
+    refuse_grey(source)
     count, sums = 0, []
 
     @jax.jit
     def measure(images):
         ab = rgb_to_lab(images.astype(jnp.float32) / 255)[..., 1:].reshape(-1, 2)
         hard = jnp.zeros(len(BINS)).at[nearest(ab)].add(1.0)
-        return hard, soft_encode(ab, neighbours, sigma).sum(0), ab.sum(0), jnp.abs(ab).max()
+        return hard, soft_encode(ab, neighbours, sigma).sum(0), ab.sum(0)
 
+    for picked in places(source):
+        count += picked[..., 0].size
+        sums.append(jax.device_get(measure(picked)))
+    hard, soft, total = zip(*sums, strict=True)
+    totals = {"histogram": hard, "soft": soft, "mean": total}
+    return {name: (np.sum(parts, axis=0, dtype=np.float64) / count) for name, parts in totals.items()}
+
+
+def places(source) -> Iterator[np.ndarray]:
+    """Images of a source, evenly spaced, as a grid of places of each, uint8 `[n, h, w, 3]`."""
+    ids = np.unique(np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64))
     for rows in np.array_split(ids, -(-len(ids) // 250)):
         images = check_colour(source.rows(rows)["image"])
         step = [max(1, side // PLACES) for side in images.shape[1:3]]
-        picked = images[:, step[0] // 2 :: step[0], step[1] // 2 :: step[1]]
-        count += picked[..., 0].size
-        sums.append(jax.device_get(measure(picked)))
-    hard, soft, total, largest = zip(*sums, strict=True)
-    if max(largest) < 1:
+        yield images[:, step[0] // 2 :: step[0], step[1] // 2 :: step[1]]
+
+
+def refuse_grey(source) -> None:
+    """Refuses a source without colours, from which they cannot be learned.
+
+    Raises:
+      ValueError: grey images.
+    """
+    if all(jnp.abs(rgb_to_lab(jnp.float32(picked) / 255)[..., 1:]).max() < 1 for picked in places(source)):
         raise ValueError(f"All images of {source.name} are grey; give images in colour, which is what is predicted")
-    totals = {"histogram": hard, "soft": soft, "mean": total}
-    return {name: (np.sum(parts, axis=0, dtype=np.float64) / count) for name, parts in totals.items()}
 
 
 def rebalancing(facts, sigma: float, uniform: float) -> np.ndarray:
