@@ -125,14 +125,15 @@ def build(config) -> Method:
         return {f"{metric} of {name}": value for name, row in found.items() for metric, value in row.items()}
 
     def pictures(params, state, batch, key):
-        """A row an example: the context, harmonic filling, the prediction in its place, the image."""
+        """A row an example: the context, the mask, harmonic filling, the prediction in its place, the image."""
         batch = {name: rows[:LARGEST_PICTURE] for name, rows in batch.items()}
         outputs, _ = embed(params, state, batch, key, None, None, train=False)
         images, margin = batch["view_0"], (size - decoder.side) // 2
         predicted = jnp.pad(outputs["prediction"], ((0, 0), (margin, margin), (margin, margin), (0, 0)))
         pasted = jnp.where(batch["hidden"][..., None], predicted, images)
-        shown = [context(batch), holes.fillings(images, batch["hidden"])["harmonic filling"], pasted, images]
-        return {"inpainting": patches.sheet(*map(to_pixels, shown))}
+        mask = jnp.broadcast_to(jnp.uint8(255 * batch["hidden"][..., None]), (*batch["hidden"].shape, 3))
+        shown = map(to_pixels, (holes.fillings(images, batch["hidden"])["harmonic filling"], pasted, images))
+        return {"inpainting": patches.sheet(to_pixels(context(batch)), mask, *shown)}
 
     return Method(
         init=init, views=views, embed=embed, objective=objective, encode=encode, groups=groups, baselines=baselines,

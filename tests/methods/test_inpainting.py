@@ -108,9 +108,10 @@ def test_baselines_and_quality(parts):
 def test_pictures_paste_the_prediction_into_the_hole(parts, tiny_batch):
     method, views, params, state = parts
     sheet = method.pictures(params, state, views, jax.random.key(0))["inpainting"]
-    assert sheet.dtype == np.uint8 and sheet.shape == (40, 40, 3)
-    context, filled, pasted, true = (sheet[:8, 10 * i : 10 * i + 8] for i in range(4))
+    assert sheet.dtype == np.uint8 and sheet.shape == (40, 50, 3)
+    context, mask, filled, pasted, true = (sheet[:8, 10 * i : 10 * i + 8] for i in range(5))
     visible = ~np.asarray(views["hidden"][0])
+    np.testing.assert_array_equal(mask, np.where(visible[..., None], 0, 255) * np.ones(3, int))
     for picture in (context, filled, pasted):
         np.testing.assert_array_equal(picture[visible], true[visible])
         assert (picture[~visible] != true[~visible]).any()
