@@ -75,7 +75,8 @@ def imagenet_alexnet() -> ConfigDict:
         name="alexnet", decoder=ConfigDict({"layer": "conv_5", "channels": (128, 64, 64, 32), "side": 227})
     )
     config.model.update(width=1.0, fully_connected=0, init="torch_default")
-    config.augment.update(size=227, crop_scale=((227 / 256) ** 2, (227 / 256) ** 2))
+    share = (227 / 256) ** 2
+    config.augment.update(size=227, crop_scale=(share, share), crop_distribution="pixels")
     config.data.update(source="tfds:imagenet2012", canvas=256)
     config.train.update(epochs=5)
     config.optim.learning_rate = 2e-4

@@ -78,7 +78,7 @@ def context_of(directory: Path, config, encoder: Encoder, splits, watch: Callabl
         kinds = {kind: of(own) for kind, own in encoders().items()}
         return {"input": towers.word_centroids(train, test), **kinds} if counted else kinds
 
-    counted = naive is not None and getattr(train, "captions", None) is not None
+    counted = getattr(train, "captions", None) is not None
     return protocols.Context(
         has=offered(config, method, train, test, files), features=found, held_out=measure,
         words=words if method.words else None, files=files, towers=two_towers,

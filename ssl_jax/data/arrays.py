@@ -41,7 +41,7 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
 
     Args:
       arrays: arrays [N, ...] by batch key; `image` uint8 [N, H, W, C]; `label` and `speaker` integers [N], which become
-        int32; -1 is a row without one.
+        int32; -1 is a row without one; `text` strings, or bytes in UTF-8.
       name: what messages call it.
 
     Images that look like [N, C, H, W] get a warning.
@@ -67,8 +67,11 @@ def from_arrays(arrays: dict[str, np.ndarray], name: str = "arrays") -> ArraySou
             "[N, C, H, W], store image.transpose(0, 2, 3, 1)",
             stacklevel=2,
         )
+    texts = {"text": arrays["text"]} if "text" in arrays else {}
+    if texts and texts["text"].dtype.kind == "S":
+        texts["text"] = np.char.decode(texts["text"], "utf-8")
     numbers = {key: _numbers(arrays[key], f"`{key}` of {name}") for key in ("label", "speaker") if key in arrays}
-    return ArraySource(name, arrays | numbers)
+    return ArraySource(name, arrays | numbers | texts)
 
 
 def _numbers(given: np.ndarray, what: str) -> np.ndarray:

@@ -15,6 +15,11 @@ def test_npz_keys_become_example_keys(npz):
     np.testing.assert_array_equal(source.rows(np.array([4, 1]))["image"], image[[4, 1]])
 
 
+def test_captions_may_be_bytes(npz):
+    spec = npz(image=np.zeros((2, 4, 4, 1), np.uint8), text=np.array([b"a dog", "caf\u00e9".encode()]))
+    assert sources.load(spec, "train").captions.tolist() == ["a dog", "caf\u00e9"]
+
+
 def test_unlabelled_data_has_no_classes(npz):
     source = sources.load(npz(image=np.zeros((4, 2, 2, 1), np.uint8)), "train")
     assert source.num_classes is None and source.labels is None

@@ -139,7 +139,7 @@ def test_frames_are_told_by_class_and_by_speaker():
     assert value["speaker", "encoder"] == 1 and 0.5 <= value["label", "encoder"] < 0.75
     assert value["speaker", "input"] > 0.5 and {row["n"] for row in rows} == {24 * 16}
     assert [row["layer"] for row in rows] == [None, "context"] * 2
-    assert "frame      speaker     input pixels" in protocols.told(rows)
+    assert "frame      speaker     log-mel frames" in protocols.told(rows)
     others = dataclasses.replace(context, has=frozenset({"speaker"}))
     assert {row["metric"] for row in protocols.evaluate(others, ["frame"])} == {"speaker"}
 

@@ -88,4 +88,4 @@ def test_rows_stand_beside_colours_and_the_most_frequent_class():
         (kind, metric, "block_2" if kind == "encoder" else None)
         for kind in ("encoder", "input", "chance") for metric in ("mean_iou", "pixel_top1")
     ]  # fmt: skip
-    assert "mean_iou" in protocols.told(rows) and "input pixels" in protocols.told(rows)
+    assert "mean_iou" in protocols.told(rows) and "mean colours" in protocols.told(rows)

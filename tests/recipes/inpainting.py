@@ -28,6 +28,7 @@ RECIPES = {
     "imagenet_alexnet": {
         "method.mask": "regions", "method.overlap": 7, "method.overlap_weight": 10, "method.adversarial": 0,
         "model.name": "alexnet", "model.decoder": {"layer": "conv_5"}, "augment.size": 227,
+        "augment.crop_distribution": "pixels",
     },
 }  # fmt: skip
 PUBLISHED = {"paris_centre_paper": "18.58 dB", "imagenet_alexnet": "56.5 VOC"}

@@ -1,7 +1,7 @@
 """Protocols by file name, the rows of `evaluation.json` that they give, and the table that is printed.
 
 `evaluation/protocols/<name>.py` has a `TITLE`, says what it `NEEDS` (batch keys of the data, or a "text tower" of the
-method), and offers `run(context) -> rows`.
+method), and offers `run(context) -> rows`. An `INPUT` is what the baseline of the input itself is called.
 """
 
 import dataclasses
@@ -224,11 +224,12 @@ def layer_lines(rows: list) -> str:
     """Probes of inner layers and of pixels in percent, a line for each layer or metric, beside the baselines."""
     lines = []
     for protocol, key in (("layers", "layer"), ("segmentation", "metric"), ("frame", "metric")):
-        held = _of(rows, protocol)
+        held, module = _of(rows, protocol), load(protocol)
+        kinds = KINDS | {"input": getattr(module, "INPUT", KINDS["input"])}
         for name in dict.fromkeys(row[key] for row in held):
             value = {row["features"]: row["value"] for row in held if row[key] == name}
-            cells = [f"{KINDS[kind]} {100 * value[kind]:.1f}" for kind in (*KINDS,) if kind in value]
-            lines.append(f"{load(protocol).TITLE:<10} {name:<12}" + "   ".join(cells))
+            cells = [f"{said} {100 * value[kind]:.1f}" for kind, said in kinds.items() if kind in value]
+            lines.append(f"{module.TITLE:<10} {name:<12}" + "   ".join(cells))
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from ssl_jax.evaluation.features import shuffled_ranks, spread
 from ssl_jax.evaluation.labels import numbered
 from ssl_jax.evaluation.linear_probe import linear_probe
 
-TITLE, NEEDS = "frame", frozenset({"speaker", "layers"})
+TITLE, NEEDS, INPUT = "frame", frozenset({"speaker", "layers"}), "log-mel frames"
 FRAMES, HELD_OUT, EPOCHS = 16, 0.2, 30
 
 

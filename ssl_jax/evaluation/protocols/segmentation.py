@@ -7,7 +7,7 @@ of sequences that the test split has frames of are left out.
 
 from ssl_jax.evaluation import segmentation
 
-TITLE, NEEDS = "pixels", frozenset({"mask", "layers"})
+TITLE, NEEDS, INPUT = "pixels", frozenset({"mask", "layers"}), "mean colours"
 KEEP = ("mask", "sequence")
 
 
