@@ -217,7 +217,7 @@ def check(settings, batch, steps: int, steps_per_epoch: float) -> None:
     of_images = [name for name in ("mixup", "cutmix", "crop_min", "flip_probability") if settings[name]]
     if of_images and "image" not in batch:
         raise ValueError(
-            f"config.eval.finetune.{' and .'.join(of_images)} change images, and the data has {held}; set them to 0"
+            f"config.eval.finetune.{' and .'.join(of_images)} are for images, and the data has {held}; set them to 0"
         )
     if int(settings["warmup_epochs"] * steps_per_epoch) >= steps:
         raise ValueError(

@@ -147,8 +147,8 @@ def test_rows_of_evaluation_json():
 @pytest.mark.parametrize(
     "settings, batch, message",
     [
-        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mixup change images, and the data has tokens; set them to 0"),
-        ({"crop_min": 0.1, "flip_probability": 0.5}, {"tokens": 0}, "crop_min and .flip_probability change images"),
+        ({"mixup": 0.8}, {"tokens": 0, "label": 0}, "mixup are for images, and the data has tokens; set them to 0"),
+        ({"crop_min": 0.1, "flip_probability": 0.5}, {"tokens": 0}, "crop_min and .flip_probability are for images"),
         ({"warmup_epochs": 4.0}, {"image": 0}, "warmup_epochs is 4.0 of 4.0 epochs"),
     ],
 )

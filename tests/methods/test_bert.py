@@ -182,7 +182,7 @@ def test_a_run_is_fine_tuned_on_sentences(run, capsys):
     assert {row["features"]: row["n"] for row in rows} == {"random": 96, "encoder": 96}
     assert min(row["value"] for row in rows) > 0.6  # of four topics
     assert evaluate.evaluate(run, ("finetune",), data="synthetic_text:96", finetune="mixup=0.8") == []
-    assert "mix images, and the data has tokens" in capsys.readouterr().out
+    assert "are for images, and the data has tokens" in capsys.readouterr().out
 
 
 def test_sentences_of_another_file_are_classified_beside_all_baselines(run, tmp_path, capsys):
