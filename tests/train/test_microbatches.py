@@ -33,8 +33,9 @@ def small(tiny, x64, monkeypatch):
             config.method.shuffle_norm = False
         if config.method.get("queue_size", 0):
             config.method.queue_size = 2 * BATCH
-        if "map" in config.method:
-            config.method.map = "stem"
+        for layer in ("map", "layer"):
+            if config.method.get(layer):
+                config.method[layer] = "stem"
         return config
 
     return make
