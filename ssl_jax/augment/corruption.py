@@ -44,6 +44,8 @@ def corrupt(key, image, *, kind: str = "gaussian", level: float = 0.3):
 def dequantise(key, image):
     """An image of grey levels `n / 255` as one of densities: `(n + u) / 256` with u uniform in [0, 1), by value.
 
+    Values between grey levels, as resampling makes them, are rounded to the nearest.
+
     The log-density of a model, in units of a grey level, is then a lower bound on its log-probability of the levels.
 
     Args:
@@ -56,4 +58,4 @@ def dequantise(key, image):
 
     Source: Theis et al., https://arxiv.org/abs/1511.01844, section 3.1.
     """
-    return (image * (LEVELS - 1) + uniform(key, image.shape).astype(image.dtype)) / LEVELS
+    return (jnp.round(image * (LEVELS - 1)) + uniform(key, image.shape).astype(image.dtype)) / LEVELS

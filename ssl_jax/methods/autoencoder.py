@@ -5,8 +5,8 @@ without; the loss is the squared error. A variational one encodes an image as a 
 maximises the evidence lower bound, `E log p(x | z) - beta KL(q(z | x), N(0, 1))`: beta is 1, or more for the beta-VAE
 (Higgins et al. 2017). p(x | z) is a Gaussian with a learned deviation for each value of the image (one for all: Rybkin
 et al. 2020, arXiv 2006.13202). Images are dequantised, so that the bound is one on the log-likelihood of their grey
-levels, `bits_per_dim`: views that mix grey levels, such as random crops, are refused, flips and shifts are not.
-Energy-based models and flows are out of scope.
+levels, `bits_per_dim`; those of a view that is resampled are rounded before. Energy-based models and flows are out of
+scope.
 """
 
 import math
@@ -24,7 +24,6 @@ from ssl_jax.methods.parts.precision import compute_dtype, wide_dtype
 from ssl_jax.models.encoder_decoder import CodeDecoder, check_side
 
 LARGEST_PICTURE = 8  # examples of the report
-MIXING = ("crop", "jitter_probability", "greyscale_probability", "blur_probability")  # views that mix grey levels
 
 
 def build(config) -> Method:
@@ -36,7 +35,7 @@ def build(config) -> Method:
 
     Raises:
       ValueError: an unknown kind or noise, a level or `beta` that cannot be, a size that the decoder cannot have, a
-        posterior that is not two halves; when a VAE is run, views that do not have the grey levels of their images.
+        posterior that is not two halves.
     """
     method, size, (mean, std) = config.method, config.augment.size, image.mean_and_std(config)
     channels, dtype, variational = mean.size, compute_dtype(config), method.kind == "vae"
@@ -57,7 +56,6 @@ def build(config) -> Method:
     one_view, to_pixels = image.one_view(config), image.to_pixels(config)
     doublings, values = tuple(config.model.decoder.channels), size * size * channels
     bits = float(np.mean(np.log2(LEVELS * std)))  # a value that is normalised has so many less
-    mixing = {name: config.augment[name] for name in MIXING if config.augment[name]}
 
     def decode(norm):
         return CodeDecoder(doublings, size, channels, lambda x: x, not variational, norm, dtype)
@@ -65,14 +63,6 @@ def build(config) -> Method:
     make = networks.make_networks(config, *(["posterior"] if variational else []), decoder=decode)
 
     def views(key, example):
-        sides = example["image"].shape[:2]
-        if variational and (mixing or sides != (size, size)):
-            given = ", ".join(f"{name}={value}" for name, value in {"size": size, **mixing}.items())
-            raise ValueError(
-                f"A VAE was given images of {sides[0]} x {sides[1]} pixels and views of config.augment with {given}; "
-                "expected views that have the grey levels of the images: give images of the size of the views, such as "
-                "by config.data.canvas, and switch crops, jitter, greyscale and blur off"
-            )
         view_key, noise_key = jax.random.split(key)
         viewed = one_view(view_key, example)
         clean = viewed["view_0"] * std + mean

@@ -85,8 +85,10 @@ def test_noise_is_of_its_kind(key):
     assert np.std(corrupt(key, image, kind="gaussian", level=0.4)) == pytest.approx(0.4, rel=0.05)
     with pytest.raises(ValueError, match="kind of noise"):
         corrupt(key, image, kind="snow")
-    levels = np.asarray(dequantise(key, jnp.full((64, 64, 1), 10 / 255))) * 256
-    assert levels.min() >= 10 - 1e-4 and levels.max() < 11 + 1e-4 and levels.std() == pytest.approx(12**-0.5, rel=0.05)
+    for between in (10, 9.6, 10.4):  # views that are resampled are between grey levels
+        levels = np.asarray(dequantise(key, jnp.full((64, 64, 1), between / 255))) * 256
+        assert levels.min() >= 10 - 1e-4 and levels.max() < 11 + 1e-4
+        assert levels.std() == pytest.approx(12**-0.5, rel=0.05)
 
 
 def test_pictures_of_a_vae(parts):
@@ -124,25 +126,6 @@ def test_wrong_settings_get_one_sentence(changes, sentence, tiny):
         config.update_from_flattened_dict(changes)
     with pytest.raises(ValueError, match=sentence):
         methods.build(config)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"crop": True}, "images of 8 x 8 pixels and views of config.augment with size=8, crop=True; expected views"),
-        ({"jitter_probability": 0.5}, "size=8, jitter_probability=0.5;"),
-        ({"greyscale_probability": 0.5}, "size=8, greyscale_probability=0.5;"),
-        ({"blur_probability": 0.5}, "size=8, blur_probability=0.5;"),
-        ({"size": 4}, "images of 8 x 8 pixels and views of config.augment with size=4;"),
-    ],
-)
-def test_bits_are_of_grey_levels_alone(changes, sentence, tiny, key):
-    config, example = tiny("autoencoder"), {"image": np.zeros((8, 8, 3), np.uint8), "index": 0}
-    config.augment.update(changes, mean=3 * (0.5,), std=3 * (0.5,))
-    with pytest.raises(ValueError, match=sentence):
-        jax.eval_shape(methods.build(config).views, key, example)
-    config.method.kind = "denoising"
-    jax.eval_shape(methods.build(config).views, key, example)
 
 
 def test_mirror_images_and_shifts_have_the_grey_levels_of_images(tiny, tiny_batch):
