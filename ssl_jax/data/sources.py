@@ -9,7 +9,7 @@
     text:FILE, text:DIR             one document a line; DIR/<split>.txt
     tsv:PREFIX                      PREFIX_<split>.tsv: a label, a tab and a sentence a line behind a header
     synthetic_text[:COUNT]          sentences of four topics
-    wav:DIR                         DIR/<split>/<class>/*.wav (or .flac), sound of any length and rate, see audio.py
+    wav:DIR                         DIR/<split>/<class>/*.wav (or .flac), sound of any length and rate, see clips.py
     synthetic_sound[:COUNT]         tones and sweeps of several speakers
     pairs:DIR                       DIR/<split>/captions.json, {file: [caption, ...]}, beside the images
 
@@ -24,7 +24,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ssl_jax.data import audio, images, pairs, prepared, rows, synthetic, text
+from ssl_jax.data import audio, clips, images, pairs, prepared, rows, synthetic, text
 from ssl_jax.data.arrays import ArraySource, from_arrays
 from ssl_jax.data.canvas import Canvas
 from ssl_jax.paths import expand
@@ -97,8 +97,8 @@ def load(data, split: str, *, canvas: int | None = None, spec: str | None = None
         raise ValueError(f"config.data.canvas is {canvas}; expected a side in pixels, or None")
     source = _LOADERS[prefix][0](rest, split)
     if isinstance(source, ArraySource) and "audio" in source.arrays and "image" not in source.arrays:
-        source = audio.Arrays(source, sound.get("sample_rate", audio.SAMPLE_RATE))
-    if isinstance(source, audio.Files | audio.Arrays | audio.Synthetic):
+        source = clips.Arrays(source, sound.get("sample_rate", audio.SAMPLE_RATE))
+    if isinstance(source, clips.Files | clips.Arrays | clips.Synthetic):
         return audio.Windows(source, **sound)
     if canvas is not None and "image" in source[0]:
         return Canvas(source, canvas)
@@ -237,7 +237,7 @@ _LOADERS = {
     "text": (text.load, "text:PATH"),
     "tsv": (text.load_tsv, "tsv:PREFIX"),
     "synthetic_text": (text.synthetic, "synthetic_text[:COUNT]"),
-    "wav": (audio.load_wav, "wav:DIR"),
-    "synthetic_sound": (audio.load_synthetic, "synthetic_sound[:COUNT]"),
+    "wav": (clips.load_wav, "wav:DIR"),
+    "synthetic_sound": (clips.load_synthetic, "synthetic_sound[:COUNT]"),
     "pairs": (pairs.load, "pairs:DIR"),
 }

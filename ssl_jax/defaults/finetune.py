@@ -13,8 +13,8 @@ FINETUNE = {
     "pool": "",  # "mean" or "class" in place of `config.eval.pool`
     "mixup": 0.0,  # a of Beta(a, a); 0: none
     "cutmix": 0.0,
-    "crop_min": 0.0,  # the least share of the area of random crops; 0: images are seen as in evaluation, or mirrored
-    "flip_probability": 0.0,  # of the mirror image
+    "crop_min": 0.0,  # the least share of the area of random crops; 0: none
+    "flip_probability": 0.0,  # of the mirror image, of the whole one where there are no crops
 }
 _BASE = {
     "epochs": 100.0, "batch_size": 1024, "learning_rate": 5e-4, "warmup_epochs": 5.0, "layer_decay": 0.65,

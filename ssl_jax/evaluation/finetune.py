@@ -25,7 +25,7 @@ class Task(NamedTuple):
     Attributes:
       encode: `(params, state, inputs, keys) -> features [b, F]`; with keys `[b]` in training mode.
       views: `(keys [b], batch) -> batch` with random views in place of images; None for images as `encode` sees them.
-      encode_views: as `encode`, of what `views` gives, of which no border is cropped.
+      encode_views: as `encode`, of training batches: of what `views` gives no border is cropped.
       networks: kind -> (params, state).
       batches: `(batch size, seed) -> iterator` of training batches, for ever: dicts of arrays [b, ...] with `label`.
       test: `batch size -> batches` of the test split, once; `valid` bool [b] marks the rows that count.
@@ -106,7 +106,7 @@ def finetune(task: Task, kind: str, seed: int) -> float:
             batch = batch | {"image": images}
 
         def loss(params):
-            seen = features_of(params, batch, keys, task.encode_views if task.views else task.encode)
+            seen = features_of(params, batch, keys, task.encode_views)
             logits = classify(params["head"], seen)
             return optax.softmax_cross_entropy(logits, targets).mean()
 

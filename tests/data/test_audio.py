@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from ml_collections import ConfigDict
 
-from ssl_jax.data import audio, pipeline, sources
+from ssl_jax.data import clips, pipeline, sources
 
 RATE = 8_000
 CLIPS = {  # every clip is a constant of its own, so that it can be told in a window
@@ -162,7 +162,7 @@ def test_bad_input_is_refused_in_a_sentence(make, message, folder):
 
 def test_synthetic_sound_is_a_function_of_split_and_row():
     source, again, other = (sources.load("synthetic_sound:30", split) for split in ("train", "train", "test"))
-    assert len(source) == 30 and source.num_classes == len(audio.Synthetic.CLASSES)
+    assert len(source) == 30 and source.num_classes == len(clips.Synthetic.CLASSES)
     np.testing.assert_array_equal(source[7]["audio"], again[7]["audio"])
     assert len(source[7]["audio"]) != len(other[7]["audio"])
     assert np.bincount(source.labels).tolist() == [5] * 6
