@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssl_jax import defaults
+from ssl_jax import defaults, methods
+from ssl_jax.data import sources
 from ssl_jax.data.arrays import from_arrays
+from ssl_jax.encoder import features_of
 from ssl_jax.evaluation import finetune, protocols
 from ssl_jax.tuning import parse, random_views
+from ssl_jax.tuning import task as task_of
 
 R = np.random.default_rng(0)
 IMAGES = R.integers(0, 256, (96, 4, 4, 1), dtype=np.uint8)
@@ -31,7 +34,7 @@ def encode(params, state, inputs, keys=None):
     return x
 
 
-def task(devices=1, views=None, **settings):
+def task(devices=1, views=None, encode_views=encode, **settings):
     mesh = jax.make_mesh((devices,), ("data",), devices=jax.devices()[:devices])
 
     def place(tree, shared=False):
@@ -49,7 +52,7 @@ def task(devices=1, views=None, **settings):
         yield {"image": IMAGES, "label": LABELS, "valid": np.arange(96) < 90}
 
     networks = {kind: (params_of(), {}) for kind in ("random", "encoder")}
-    return finetune.Task(encode, views, encode, networks, batches, test, place, 96, 2, SETTINGS | settings)
+    return finetune.Task(encode, views, encode_views, networks, batches, test, place, 96, 2, SETTINGS | settings)
 
 
 def test_layers_have_the_rates_of_the_official_code():
@@ -110,6 +113,11 @@ def test_views_are_of_training_alone_and_are_another_every_step():
 
     right, wrong = (finetune.finetune(task(views=view, epochs=12.0), "encoder", 0) for view in (None, views))
     assert right > 0.9 and wrong < 0.5
+
+    def of_negatives(params, state, inputs, keys=None):
+        return encode(params, state, {"image": 255 - inputs["image"]}, keys)
+
+    assert finetune.finetune(task(encode_views=of_negatives, epochs=12.0), "encoder", 0) < 0.5
     keys = {tuple(key) for step in seen for key in step}
     assert len(seen) == 36 and len(keys) == 36 * 32
 
@@ -131,6 +139,20 @@ def test_views_are_crops_of_the_training_size(tiny):
     assert (crops[0][0] != crops[1][0]).any()
     mirrored = random_views(config)(keys, {"image": np.tile(images[:1], (4, 1, 1, 1))})["image"]
     assert len(np.unique(np.asarray(mirrored).reshape(4, -1), axis=0)) == 4  # a crop an example
+
+
+def test_no_border_of_a_random_crop_is_cropped_again(tiny):
+    config, digits = tiny("mae"), sources.load("digits", "train")
+    config.eval.crop, config.eval.finetune.crop_min = 0.5, 0.5
+    made = task_of(config, {}, dict, digits, digits, iter)
+    config.eval.crop = 0.0
+    whole = methods.build(config)
+    inputs = {"image": digits.rows(np.arange(4))["image"]}
+    viewed = {"view_0": np.zeros((2, 8, 8, 1), np.float32), "index": np.arange(2)}
+    params, state = whole.init(jax.random.key(0), viewed)
+    seen, in_test = (np.asarray(encode(params, state, inputs)) for encode in (made.encode_views, made.encode))
+    np.testing.assert_array_equal(seen, features_of(whole)(params, state, inputs))
+    assert np.abs(seen - in_test).max() > 1e-3 and made.views is not None
 
 
 def test_rows_of_evaluation_json():

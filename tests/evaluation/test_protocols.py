@@ -9,6 +9,8 @@ from sklearn.datasets import load_digits
 
 from ssl_jax.data.sources import load
 from ssl_jax.evaluation import protocols
+from ssl_jax.evaluation.linear_probe import LinearResult
+from ssl_jax.evaluation.protocols import frame
 
 DIGITS = load_digits()
 X, Y = np.asarray(DIGITS.data / 16, np.float32), DIGITS.target.astype(np.int32)
@@ -142,6 +144,23 @@ def test_frames_are_told_by_class_and_by_speaker():
     assert "frame      speaker     log-mel frames" in protocols.told(rows)
     others = dataclasses.replace(context, has=frozenset({"speaker"}))
     assert {row["metric"] for row in protocols.evaluate(others, ["frame"])} == {"speaker"}
+
+
+def test_settings_for_frames_are_chosen_on_other_clips(monkeypatch):
+    asked = []
+
+    def probe(x, y, test_x, test_y, validation=None, **settings):
+        asked.append((set(x[:, 0]), len(x), None if validation is None else set(validation[0][:, 0]), settings))
+        return LinearResult(0.5, 0.1, 0.01, None, ())
+
+    monkeypatch.setattr(frame, "linear_probe", probe)
+    clips = np.broadcast_to(np.arange(40.0)[:, None, None], (40, 16, 1))  # every frame of a clip holds its number
+    part = {"features": clips, "speaker": np.arange(40) % 2}
+    assert frame.top1(part, part, "speaker", 0) == 0.5
+    (chosen_on, _, held, _), (everything, rows, none, settings) = asked
+    assert len(held) == 8 and not chosen_on & held and len(chosen_on) == 32
+    assert len(everything) == 40 and rows == 640 and none is None
+    assert settings["learning_rates"] == (0.1,) and settings["weight_decays"] == (0.01,)
 
 
 def test_every_layer_has_a_row_of_every_encoder():
